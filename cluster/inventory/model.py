@@ -1,0 +1,243 @@
+"""What a cluster is made of: frozen facts, checked before they get here.
+
+`cluster.inventory.scenario` reads and checks a TOML file and returns a `Scenario`;
+everything else in the project takes these classes and trusts them. They pickle,
+compare and hash, and know nothing of files, Ray or time.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from cluster.inventory.demand import Demand
+
+PAGE_BYTES = 4096
+MIB = 1 << 20
+
+
+class Profile(Enum):
+    """Whose rules hold where the how-to and VMware differ."""
+
+    VI3 = "vi3"
+    VSPHERE = "vsphere"
+
+
+class Mode(Enum):
+    """How a migration moves memory; see docs/migration.md."""
+
+    PRECOPY = "precopy"
+    POSTCOPY = "postcopy"
+    HYBRID = "hybrid"
+    AUTO = "auto"
+
+
+class Automation(Enum):
+    """How far DRS may go by itself.
+
+    MANUAL recommends only. PARTIALLY places new VMs and recommends migrations.
+    FULLY carries out what its migration threshold admits.
+    """
+
+    MANUAL = "manual"
+    PARTIALLY = "partially"
+    FULLY = "fully"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nic:
+    """A host's VMotion network card; both directions have the rate (full duplex).
+
+    Attributes:
+        rate_bytes_per_second: None is unlimited (the machine's own speed).
+    """
+
+    name: str = "vmnic0"
+    rate_bytes_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSpec:
+    """An ESX host. `cpu_mhz` is the sum over its cores, `memory_mib` what VMs may use."""
+
+    name: str
+    cpu_mhz: float
+    memory_mib: int
+    nic: Nic = Nic()
+    networks: tuple[str, ...] = ("VM Network",)
+    datastores: tuple[str, ...] = ("shared",)
+    cpu_family: str = "generic"
+    fault_domain: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestSpec:
+    """The program a VM runs.
+
+    Attributes:
+        program: A built-in's name, or "module:Class" of a user's file.
+        params: Keyword arguments of the class, as sorted (name, value) pairs.
+        file: Path of the user's file; None for a built-in.
+    """
+
+    program: str
+    params: tuple[tuple[str, object], ...] = ()
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientsSpec:
+    """Clients that talk to a VM for as long as it runs.
+
+    Attributes:
+        count: Independent clients, each with at most one request under way.
+        rate_hz: Requests a second of each client.
+    """
+
+    count: int = 1
+    rate_hz: float = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmSpec:
+    """A VM as it was configured.
+
+    Attributes:
+        cpu_mhz: What its vCPUs can use at most; demand above it is cut.
+        host: Where it is powered on; None lets DRS place it.
+        downtime_s_max: This VM's own limit; None takes the cluster's.
+        seed: Of the guest's own random numbers; makes its writes replayable.
+    """
+
+    name: str
+    memory_mib: int
+    cpu_mhz: float
+    guest: GuestSpec
+    demand: Demand
+    clients: ClientsSpec | None = None
+    host: str | None = None
+    networks: tuple[str, ...] = ("VM Network",)
+    datastore: str = "shared"
+    cpu_reservation_mhz: float = 0.0
+    cpu_limit_mhz: float | None = None
+    cpu_shares: float = 1000.0
+    memory_reservation_mib: int = 0
+    automation: Automation | None = None
+    downtime_s_max: float | None = None
+    seed: int = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """Size of the guest's memory; always a whole number of pages."""
+        return self.memory_mib * MIB
+
+
+class RuleKind(Enum):
+    """VM–VM rules keep together or apart; VM–host rules bind a group to hosts."""
+
+    AFFINITY = "affinity"
+    ANTI_AFFINITY = "anti-affinity"
+    VM_HOST_MUST = "vm-host-must"
+    VM_HOST_MUST_NOT = "vm-host-must-not"
+    VM_HOST_SHOULD = "vm-host-should"
+    VM_HOST_SHOULD_NOT = "vm-host-should-not"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSpec:
+    """A placement rule over VM names and, for VM–host rules, host names."""
+
+    name: str
+    kind: RuleKind
+    vms: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrsSettings:
+    """When DRS looks, and what it may do.
+
+    Attributes:
+        interval_s: Between two passes.
+        window_s: Demand is the mean over this window.
+        threshold: Migration threshold, 1 conservative to 5 aggressive.
+        budget_s_max: A solve returns its best plan within this time.
+        plan_age_s_max: An older plan is dropped.
+        moves_max: Migrations recommended in one pass at most; None is no limit.
+        cooldown_s: A VM that moved stays for this long.
+    """
+
+    enabled: bool = True
+    automation: Automation = Automation.FULLY
+    threshold: int = 3
+    interval_s: float = 300.0
+    window_s: float = 60.0
+    budget_s_max: float = 2.0
+    plan_age_s_max: float = 10.0
+    moves_max: int | None = None
+    cooldown_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationSettings:
+    """How migrations are done.
+
+    Attributes:
+        downtime_s_max: Predicted downtime at which pre-copy may switch over.
+        stall_s_max: A step without answer and without progress for this long has stalled.
+        per_host_max: Migrations at once on a host, in or out; None takes it from the
+            NIC's rate as vSphere does (4 on 1 GbE, 8 on 10 GbE and faster).
+        rounds_max: Pre-copy rounds after which the migration switches over or gives up.
+        verify: Compare every page by hash with the source's frozen memory afterwards.
+        probe_interval_s: Between a client's probes while its VM is migrating.
+    """
+
+    mode: Mode = Mode.PRECOPY
+    downtime_s_max: float = 0.3
+    stall_s_max: float = 10.0
+    rounds_max: int = 30
+    per_host_max: int | None = None
+    verify: bool = True
+    probe_interval_s: float = 0.01
+
+
+class TimedKind(Enum):
+    """What can happen at a time that the scenario names."""
+
+    DEMAND = "demand"
+    MIGRATE = "migrate"
+    CANCEL = "cancel"
+    POWER_OFF = "power-off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedEvent:
+    """Something that happens `at_s` seconds after all VMs are up.
+
+    Attributes:
+        demand: The new demand profile, for DEMAND; its own time starts at `at_s`.
+        destination: A host's name, for MIGRATE; None lets DRS choose.
+    """
+
+    at_s: float
+    kind: TimedKind
+    vms: tuple[str, ...] = ()
+    demand: Demand | None = None
+    destination: str | None = None
+    mode: Mode | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A whole experiment: a cluster, its rules and policies, and what happens to it."""
+
+    name: str
+    duration_s: float
+    seed: int = 0
+    profile: Profile = Profile.VI3
+    sample_s: float = 1.0
+    hosts: tuple[HostSpec, ...] = ()
+    vms: tuple[VmSpec, ...] = ()
+    rules: tuple[RuleSpec, ...] = ()
+    drs: DrsSettings = DrsSettings()
+    migration: MigrationSettings = MigrationSettings()
+    events: tuple[TimedEvent, ...] = ()
+    directory: str = field(default=".", compare=False)
