@@ -1,0 +1,123 @@
+"""A VM's RAM: anonymous shared memory that host and VM both map.
+
+The host owns it. It is a memfd on Linux and an unlinked temporary file elsewhere, so it
+has no name that could stay behind: it is gone when the last process that maps it ends.
+"""
+
+import mmap
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+PAGE_BYTES = 4096
+
+Bytes = npt.NDArray[np.uint8]
+Pages = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A shared mapping of a VM's memory in this process.
+
+    Attributes:
+        flat: (nbytes,) uint8, the live memory; not a copy.
+        address: Where it is mapped.
+    """
+
+    flat: Bytes
+    address: int
+
+    @property
+    def pages(self) -> Bytes:
+        """The same memory as (pages, 4096) uint8."""
+        return self.flat.reshape(-1, PAGE_BYTES)
+
+
+def create_memory(name: str, nbytes: int) -> int:
+    """Return a file descriptor of `nbytes` of zeros that only its holders can reach.
+
+    Raises:
+        ValueError: If `nbytes` is not a positive multiple of the page size.
+    """
+    if nbytes <= 0 or nbytes % PAGE_BYTES:
+        raise ValueError(f"memory of {nbytes} bytes is not a positive number of whole pages")
+    if sys.platform == "linux":
+        fd = os.memfd_create(f"vmotion-{name}", os.MFD_CLOEXEC)
+    else:
+        fd, path = tempfile.mkstemp(prefix="vmotion-")
+        os.unlink(path)
+    try:
+        os.ftruncate(fd, nbytes)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def map_memory(fd: int, nbytes: int) -> Mapping:
+    """Map all of `fd`, shared and writable; unmapped when the arrays over it are gone.
+
+    A child made by fork does not inherit the mapping: a guest's memory belongs to one VM.
+    """
+    mapped = mmap.mmap(fd, nbytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    if hasattr(mmap, "MADV_DONTFORK"):
+        mapped.madvise(mmap.MADV_DONTFORK)
+    flat = np.frombuffer(mapped, dtype=np.uint8)
+    return Mapping(flat=flat, address=flat.ctypes.data)
+
+
+def populated_pages(fd: int, nbytes: int) -> Pages:
+    """Return the pages that were ever touched, ascending; every other page is zero.
+
+    Reads the holes of the file, so untouched memory is neither read nor allocated.
+    """
+    found: list[Pages] = []
+    position = 0
+    while position < nbytes:
+        try:
+            start = os.lseek(fd, position, os.SEEK_DATA)
+        except OSError:
+            break  # ENXIO: only holes from here on
+        position = os.lseek(fd, start, os.SEEK_HOLE)
+        found.append(np.arange(start // PAGE_BYTES, -(-position // PAGE_BYTES), dtype=np.int64))
+    return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+
+
+def write_pages(memory: Mapping, pages: Pages, data: Bytes) -> None:
+    """Store `data` (len(pages), 4096) at `pages` (ascending); a run of pages is one copy."""
+    if len(pages) == 0:
+        return
+    first, last = int(pages[0]), int(pages[-1])
+    if last - first + 1 == len(pages):
+        memory.pages[first : last + 1] = data
+    else:
+        memory.pages[pages] = data
+
+
+def read_pages(memory: Mapping, pages: Pages) -> Bytes:
+    """Return `pages` (ascending) as (len, 4096) uint8: a view for a run, else a copy."""
+    if len(pages) == 0:
+        return np.empty((0, PAGE_BYTES), dtype=np.uint8)
+    first, last = int(pages[0]), int(pages[-1])
+    if last - first + 1 == len(pages):
+        return memory.pages[first : last + 1]
+    return memory.pages[pages]
+
+
+def zero_pages(data: Bytes) -> npt.NDArray[np.bool_]:
+    """Return (n,) bool: which rows of (n, 4096) uint8 hold only zeros.
+
+    Looks at one word of each page first: most pages that are not zero show it there, so
+    that memory full of data costs one strided read and not a whole pass.
+    """
+    words = data.view(np.uint64)
+    zero: npt.NDArray[np.bool_] = words[:, 0] == 0
+    zero &= words[:, words.shape[1] // 2] == 0
+    candidates = np.flatnonzero(zero)
+    if len(candidates):
+        zero[candidates] = ~words[candidates].any(axis=1)
+    return zero
