@@ -7,14 +7,16 @@ is pickled at the switchover and must stay under `STATE_BYTES_MAX`.
 
 The contract:
 - declare arrays in `layout()`; they appear as attributes of the same name, bound
-  by offset, in `start()` and ever after, on every host the VM runs on;
+  by offset, in `start()` and ever after, on every host the VM runs on; write into them
+  (`self.counts[...] = x`), never replace them (`self.counts = x` raises);
 - `step(budget)` returns within `QUANTUM_S_MAX`; overruns are counted and shown;
 - no threads, no fork, no addresses or views of arrays kept in attributes;
 - no wall clock and no unseeded chance, if writes are to be replayed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +24,16 @@ import numpy.typing as npt
 
 QUANTUM_S_MAX = 0.001
 STATE_BYTES_MAX = 1 << 20
+
+
+class Special(Enum):
+    """Requests that every VM answers, whatever its guest is.
+
+    PROBE is answered by the VM's own part of guest memory: it increments `header[0]` and
+    answers with the new count, so that probes are numbered without a gap.
+    """
+
+    PROBE = "probe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +73,7 @@ class Guest:
         memory_bytes: Memory left for arrays, known before `layout()` is called.
         seed: The VM's seed.
         period_s: How often `step` is called when no request arrives (class or instance).
+        replayable: `replay` rebuilds the memory from the attributes and the clients' log.
     """
 
     period_s: float = 0.005
@@ -95,3 +108,29 @@ class Guest:
                 a bad request with a value that says so.
         """
         raise ValueError(f"{type(self).__name__} answers no requests, got {request!r}")
+
+    def replay(self, log: Sequence[tuple[object, object]]) -> None:
+        """Write what the original has written, into arrays that `start` has just filled.
+
+        Called on a second instance that has the original's attributes. `log` holds every
+        (request, answer) that the original handled, in order. Override it together with
+        `replayable = True`.
+
+        Raises:
+            ValueError: If the log cannot have led to the answers in it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be replayed")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse to replace an array by something outside VM memory.
+
+        `self.counts = self.counts + 1` would leave the guest with an array that no
+        migration moves; the loss would show hosts later, or never.
+        """
+        arrays = self.__dict__.get("_arrays", {})
+        if name in arrays and value is not arrays[name]:
+            raise AttributeError(
+                f"{type(self).__name__}.{name} lives in VM memory and cannot be replaced; "
+                f"write into it: self.{name}[...] = value"
+            )
+        super().__setattr__(name, value)
