@@ -2,7 +2,17 @@
 
 Every command is answered exactly once, by `Succeeded`, `Failed` or `Refused` with the
 command's `seq` in `reply_to`. *Refused* is a definite no: nothing happened and nothing
-will. *Failed* says only that no success is known; the command may have taken effect.
+will, however often it is asked. *Failed* says only that no success is known; the command
+may have taken effect.
+
+What whoever carries commands out owes the machine, and the machine builds on:
+- `seq` grows. A newer command ends an older one that is still under way, and an older one
+  that arrives late is dropped; `Interrupt` and `Throttle` end nothing. So a `Rollback` is
+  safe while an unanswered send, stun or preparation still runs somewhere.
+- The owner of the record remembers a refused `Commit`: whoever asks with that epoch later,
+  even with a message that was sent earlier, is refused.
+- `Rollback` and `Unregister` give the guest its whole vCPU time back.
+- When a migration ends as lost, each host frees what it holds of the VM.
 """
 
 from dataclasses import dataclass
@@ -73,7 +83,10 @@ class SendState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """Ask the owner of the record to give the VM to the destination at `epoch`."""
+    """Ask the owner of the record to give the VM to the destination at `epoch`.
+
+    Asked again with the same epoch until it is answered by success or refusal.
+    """
 
     seq: int
     epoch: int
@@ -150,8 +163,16 @@ class Ticked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progressed:
-    """A send under way has sent this much so far; it has not stalled."""
+    """The command `reply_to` is under way and has not stalled.
 
+    Attributes:
+        bytes_sent: By this command so far.
+        pages_dirty: Written since the round began, as last counted; 0 is not counted. The
+            first count of a round, early in it, tells the guest's true dirty rate; at the
+            round's end a small working set has saturated.
+    """
+
+    reply_to: int
     bytes_sent: int
     pages_dirty: int
 

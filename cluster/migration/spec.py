@@ -102,10 +102,16 @@ class Outcome:
     """What the machine knows of a migration that has ended.
 
     Attributes:
+        error: Empty when completed, unless the source could not be freed.
         started_s: `now` of `Begun`.
-        downtime: None if the VM was never stunned, or did not run after it.
+        downtime: None if the VM was never stunned, or did not run after it. After a
+            rollback `resume_s` is the rollback's.
         predicted_downtime_s: As predicted when the machine decided to stun.
-        error: Empty when completed.
+        precopy_bytes: Also of rounds that failed, as far as progress was reported.
+        throttle_max: The largest share of vCPU time taken from the guest.
+        dirty_rate_bytes_per_second: Distinct pages dirtied over the rounds' duration; a
+            guest whose working set saturates within a round dirties faster than this.
+        bandwidth_bytes_per_second: Bytes on the wire over the seconds spent sending.
     """
 
     result: Result
