@@ -1,0 +1,178 @@
+"""From tables to the frozen facts of `model`: groups expanded, names resolved, demands made."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from cluster.inventory.demands import TraceShelf, source_of
+from cluster.inventory.groups import Registry
+from cluster.inventory.model import (
+    ClientsSpec,
+    HostSpec,
+    Nic,
+    RuleSpec,
+    TimedEvent,
+    VmSpec,
+)
+from cluster.inventory.names import LABEL_RULE, is_label
+from cluster.inventory.problems import Findings, Key, shown
+from cluster.inventory.programs import program_of
+from cluster.inventory.reading import Tables
+from cluster.inventory.tables import EventTable, HostTable, NicName, NicTable, RuleTable, VmTable
+
+# Network cards are sold by 10**6 bits a second.
+BYTES_PER_MBIT = 1e6 / 8
+NIC_RATES_MBIT_S: dict[NicName, float | None] = {"1GbE": 1e3, "10GbE": 1e4, "unlimited": None}
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """A scenario while it is put together; complete only as far as the file was right."""
+
+    tables: Tables
+    shelf: TraceShelf
+    findings: Findings
+    hosts: Registry[HostSpec] = field(default_factory=lambda: Registry("host"))
+    vms: Registry[VmSpec] = field(default_factory=lambda: Registry("VM"))
+    rules: list[RuleSpec] = field(default_factory=list)
+    events: list[TimedEvent] = field(default_factory=list)
+
+
+def assemble(draft: Draft) -> None:
+    """Expand and resolve all tables; what is wrong goes to the draft's findings."""
+    for index, host in enumerate(draft.tables.hosts):
+        _add_hosts(draft, host, ("host", index))
+    for index, vm in enumerate(draft.tables.vms):
+        _add_vms(draft, vm, ("vm", index))
+    for index, rule in enumerate(draft.tables.rules):
+        _add_rule(draft, rule, ("rule", index))
+    for index, event in enumerate(draft.tables.events):
+        _add_events(draft, event, ("event", index))
+
+
+def _nic(shape: NicName | NicTable) -> Nic:
+    if isinstance(shape, NicTable):
+        name, rate_mbit_s = shape.name, shape.rate_mbit_s
+    else:
+        name, rate_mbit_s = Nic().name, NIC_RATES_MBIT_S[shape]
+    rate = None if rate_mbit_s is None else rate_mbit_s * BYTES_PER_MBIT
+    return Nic(name=name, rate_bytes_per_second=rate)
+
+
+def _check_labels(draft: Draft, labels: Sequence[str], key: Key) -> None:
+    for label in labels:
+        if not is_label(label):
+            draft.findings.add(key, f"{shown(label)} is no usable name", LABEL_RULE)
+
+
+def _add_hosts(draft: Draft, table: HostTable, key: Key) -> None:
+    _check_labels(draft, table.networks, (*key, "networks"))
+    _check_labels(draft, table.datastores, (*key, "datastores"))
+    _check_labels(draft, (table.cpu_family,), (*key, "cpu_family"))
+    if table.fault_domain:
+        _check_labels(draft, (table.fault_domain,), (*key, "fault_domain"))
+    if isinstance(table.nic, NicTable):
+        _check_labels(draft, (table.nic.name,), (*key, "nic", "name"))
+    for name in draft.hosts.declare(table.name, table.count, key, draft.findings):
+        draft.hosts.specs[name] = HostSpec(
+            name=name,
+            cpu_mhz=table.cpu_mhz,
+            memory_mib=table.memory_mib,
+            nic=_nic(table.nic),
+            networks=tuple(table.networks),
+            datastores=tuple(table.datastores),
+            cpu_family=table.cpu_family,
+            fault_domain=table.fault_domain,
+        )
+
+
+def _add_vms(draft: Draft, table: VmTable, key: Key) -> None:
+    scenario = draft.tables.scenario
+    names = draft.vms.declare(table.name, table.count, key, draft.findings)
+    placed = draft.hosts.resolve(table.host or (), (*key, "host"), draft.findings)
+    guest = program_of(
+        table.guest,
+        table.params,
+        key=key,
+        memory_mib=table.memory_mib,
+        directory=draft.shelf.directory,
+        findings=draft.findings,
+    )
+    demand = source_of(
+        table.demand,
+        key=(*key, "demand"),
+        vms=len(names),
+        span_s=scenario.duration_s,
+        shelf=draft.shelf,
+        findings=draft.findings,
+    )
+    clients = None if table.clients is None else ClientsSpec(**table.clients.model_dump())
+    for index, name in enumerate(names):
+        draft.vms.specs[name] = VmSpec(
+            name=name,
+            memory_mib=table.memory_mib,
+            cpu_mhz=table.cpu_mhz,
+            guest=guest,
+            demand=demand.of(index, cpu_mhz=table.cpu_mhz),
+            clients=clients,
+            host=placed[index % len(placed)] if placed else None,
+            networks=tuple(table.networks),
+            datastore=table.datastore,
+            cpu_reservation_mhz=table.cpu_reservation_mhz,
+            cpu_limit_mhz=table.cpu_limit_mhz,
+            cpu_shares=table.cpu_shares,
+            memory_reservation_mib=table.memory_reservation_mib,
+            automation=table.automation,
+            downtime_s_max=table.downtime_s_max,
+            seed=_seed(scenario.seed, name) if table.seed is None else table.seed + index,
+        )
+
+
+def _seed(scenario_seed: int, name: str) -> int:
+    """A VM's seed by its name, so that adding a VM leaves the others as they were."""
+    digest = hashlib.blake2b(f"{scenario_seed}/{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def _add_rule(draft: Draft, table: RuleTable, key: Key) -> None:
+    if table.name:
+        _check_labels(draft, (table.name,), (*key, "name"))
+    draft.rules.append(
+        RuleSpec(
+            name=table.name,
+            kind=table.kind,
+            vms=draft.vms.resolve(table.vms, (*key, "vms"), draft.findings),
+            hosts=draft.hosts.resolve(table.hosts or (), (*key, "hosts"), draft.findings),
+        )
+    )
+
+
+def _add_events(draft: Draft, table: EventTable, key: Key) -> None:
+    """An event, or one for each VM where each has a demand of its own."""
+    names = draft.vms.resolve(table.vms, (*key, "vms"), draft.findings)
+    if table.destination is not None:
+        draft.hosts.check_one(table.destination, (*key, "destination"), draft.findings)
+    event = TimedEvent(
+        at_s=table.at_s,
+        kind=table.kind,
+        vms=names,
+        destination=table.destination,
+        mode=table.mode,
+    )
+    if table.demand is None:
+        draft.events.append(event)
+        return
+    source = source_of(
+        table.demand,
+        key=(*key, "demand"),
+        vms=len(names),
+        span_s=draft.tables.scenario.duration_s - table.at_s,
+        shelf=draft.shelf,
+        findings=draft.findings,
+    )
+    if not source.differs:
+        draft.events.append(replace(event, demand=source.of(0, cpu_mhz=0.0)))
+        return
+    for index, name in enumerate(names):
+        cpu_mhz = draft.vms.specs[name].cpu_mhz
+        draft.events.append(replace(event, vms=(name,), demand=source.of(index, cpu_mhz=cpu_mhz)))

@@ -1,0 +1,149 @@
+"""What must hold between hosts, VMs and events: sizes, places, references, times.
+
+A quantity that was wrong in the file is NaN here (see `reading`). Comparisons are
+therefore written so that a problem is noted when they are true, never when they are false.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from cluster.inventory.assembly import Draft
+from cluster.inventory.groups import listed
+from cluster.inventory.model import HostSpec, TimedKind, VmSpec
+from cluster.inventory.names import suggestion
+from cluster.inventory.problems import Key
+from cluster.inventory.tables import EventTable
+
+
+def check(draft: Draft) -> None:
+    """Note everything about sizes, places and times that cannot be."""
+    hosts = tuple(draft.hosts.specs.values())
+    # VMs of one table differ in name, host, demand and seed only; the rest is checked once.
+    seen: set[Key] = set()
+    for vm in draft.vms.specs.values():
+        key = draft.vms.origins[vm.name]
+        if key not in seen:
+            seen.add(key)
+            _check_amounts(draft, vm, key)
+            _check_some_host_fits(draft, vm, key, hosts)
+        if vm.host in draft.hosts.specs:
+            _check_own_host(draft, vm, key, draft.hosts.specs[vm.host])
+    _check_totals(draft, hosts)
+    for index, event in enumerate(draft.tables.events):
+        _check_event(draft, event, ("event", index))
+    _check_sampling(draft)
+
+
+def _check_amounts(draft: Draft, vm: VmSpec, key: Key) -> None:
+    add = draft.findings.add
+    if vm.cpu_reservation_mhz > vm.cpu_mhz:
+        wrong = f"{vm.cpu_reservation_mhz:g} is more than the VM's cpu_mhz"
+        add((*key, "cpu_reservation_mhz"), wrong, f"at most {vm.cpu_mhz:g}")
+    if vm.cpu_limit_mhz is not None and vm.cpu_reservation_mhz > vm.cpu_limit_mhz:
+        wrong = f"{vm.cpu_limit_mhz:g} is less than the reservation"
+        add((*key, "cpu_limit_mhz"), wrong, f"at least {vm.cpu_reservation_mhz:g}")
+    if vm.memory_reservation_mib > vm.memory_mib:
+        wrong = f"{vm.memory_reservation_mib} is more than the VM's memory_mib"
+        add((*key, "memory_reservation_mib"), wrong, f"at most {vm.memory_mib}")
+
+
+def _check_some_host_fits(draft: Draft, vm: VmSpec, key: Key, hosts: tuple[HostSpec, ...]) -> None:
+    """The VM is larger than no host, and one host has all that it needs."""
+    if not hosts:
+        return
+    before = len(draft.findings.found)
+    if all(vm.memory_mib > host.memory_mib for host in hosts):
+        largest = max(host.memory_mib for host in hosts)
+        wrong = f"a VM of {vm.memory_mib} MiB is larger than any host"
+        draft.findings.add((*key, "memory_mib"), wrong, f"at most {largest}")
+    if all(vm.cpu_mhz > host.cpu_mhz for host in hosts):
+        largest_mhz = max(host.cpu_mhz for host in hosts)
+        wrong = f"a VM of {vm.cpu_mhz:g} MHz is larger than any host"
+        draft.findings.add((*key, "cpu_mhz"), wrong, f"at most {largest_mhz:g}")
+    networks = _distinct(network for host in hosts for network in host.networks)
+    for network in vm.networks:
+        if network not in networks and not draft.findings.touch((*key, "networks")):
+            wrong = f'no host has the network "{network}"'
+            draft.findings.add((*key, "networks"), wrong, suggestion(network, networks))
+    datastores = _distinct(datastore for host in hosts for datastore in host.datastores)
+    if vm.datastore not in datastores:
+        wrong = f'no host has the datastore "{vm.datastore}"'
+        draft.findings.add((*key, "datastore"), wrong, suggestion(vm.datastore, datastores))
+    if before == len(draft.findings.found) and all(_lacks(vm, host) for host in hosts):
+        wrong = "no single host has the memory, the CPU, the networks and the datastore it needs"
+        draft.findings.add(key, wrong, "one host at least that has them all")
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _lacks(vm: VmSpec, host: HostSpec) -> tuple[str, ...]:
+    """What the VM needs and the host, alone on it, does not have."""
+    lacking = []
+    if vm.memory_mib > host.memory_mib:
+        lacking.append(f"{vm.memory_mib} MiB (it has {host.memory_mib})")
+    if vm.cpu_mhz > host.cpu_mhz:
+        lacking.append(f"{vm.cpu_mhz:g} MHz (it has {host.cpu_mhz:g})")
+    lacking += [f'the network "{name}"' for name in vm.networks if name not in host.networks]
+    if vm.datastore not in host.datastores:
+        lacking.append(f'the datastore "{vm.datastore}"')
+    return tuple(lacking)
+
+
+def _check_own_host(draft: Draft, vm: VmSpec, key: Key, host: HostSpec) -> None:
+    lacking = _lacks(vm, host)
+    if lacking and not draft.findings.touch((*key, "networks")):
+        wrong = f"{host.name} does not have {', '.join(lacking)}"
+        draft.findings.add((*key, "host"), wrong, "another host, or none to let DRS choose")
+
+
+def _check_totals(draft: Draft, hosts: tuple[HostSpec, ...]) -> None:
+    placed: dict[str, list[VmSpec]] = defaultdict(list)
+    for vm in draft.vms.specs.values():
+        if vm.host is not None:
+            placed[vm.host].append(vm)
+    for host in hosts:
+        vms = placed[host.name]
+        needed = sum(vm.memory_mib for vm in vms)
+        names = listed(vm.name for vm in vms)
+        key = draft.hosts.origins[host.name]
+        if needed > host.memory_mib and len(vms) > 1:
+            wrong = f"{host.name} has {host.memory_mib} MiB, the VMs placed there have {needed}"
+            right = f"fewer or smaller ones than {names}, or more memory"
+            draft.findings.add((*key, "memory_mib"), wrong, right)
+        reserved = sum(vm.cpu_reservation_mhz for vm in vms)
+        if reserved > host.cpu_mhz:
+            wrong = f"{host.name} has {host.cpu_mhz:g} MHz, {reserved:g} are reserved there"
+            draft.findings.add((*key, "cpu_mhz"), wrong, f"smaller reservations of {names}")
+    needed = sum(vm.memory_mib for vm in draft.vms.specs.values())
+    there = sum(host.memory_mib for host in hosts)
+    if hosts and needed > there:
+        wrong = f"the VMs have {needed} MiB together, the hosts {there}"
+        draft.findings.add(("vm",), wrong, "fewer or smaller VMs, or more hosts")
+
+
+def _check_event(draft: Draft, event: EventTable, key: Key) -> None:
+    add, touch = draft.findings.add, draft.findings.touch
+    duration_s = draft.tables.scenario.duration_s
+    if event.at_s >= duration_s:
+        wrong = f"{event.at_s:g} s is not before the end of the run at {duration_s:g} s"
+        add((*key, "at_s"), wrong, "an earlier time, or a longer duration_s")
+    if touch((*key, "kind")):
+        return
+    if event.kind is TimedKind.DEMAND and event.demand is None and not touch((*key, "demand")):
+        add((*key, "demand"), "is missing", "the new demand, in MHz or as a table")
+    kind = f"an event of kind {event.kind.value}"
+    if event.kind is not TimedKind.DEMAND and event.demand is not None:
+        add((*key, "demand"), f"means nothing to {kind}", "leave it out")
+    if event.kind is not TimedKind.MIGRATE:
+        for name in ("destination", "mode"):
+            if getattr(event, name) is not None:
+                add((*key, name), f"means nothing to {kind}", "leave it out")
+
+
+def _check_sampling(draft: Draft) -> None:
+    scenario = draft.tables.scenario
+    if scenario.sample_s > scenario.duration_s:
+        wrong = f"{scenario.sample_s:g} s is longer than the run of {scenario.duration_s:g} s"
+        draft.findings.add(("scenario", "sample_s"), wrong, "a shorter time")

@@ -1,0 +1,91 @@
+"""Groups of a scenario file made into single things with names, and names into those things."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from cluster.inventory.names import NAME_RULE, is_name, matching, suggestion
+from cluster.inventory.problems import Findings, Key, key_text, shown
+
+T = TypeVar("T")
+
+NUMBER = "{}"
+THINGS_MAX = 200_000  # of one kind: a mistyped count must not fill the machine's memory
+LISTED_MAX = 5
+
+
+@dataclass(slots=True)
+class Registry(Generic[T]):
+    """All hosts, or all VMs, by name and in the file's order.
+
+    Attributes:
+        what: "host" or "VM", for messages.
+        origins: Each name's table in the document.
+    """
+
+    what: str
+    specs: dict[str, T] = field(default_factory=dict)
+    origins: dict[str, Key] = field(default_factory=dict)
+    _matched: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def declare(self, name: str, count: int | None, key: Key, findings: Findings) -> list[str]:
+        """Take the names of a table's things; what cannot be taken goes to `findings`."""
+        if not name:
+            return []  # no usable name was read, and that has been noted
+        names = list(group_names(name, count))
+        if not is_name(names[-1]):
+            findings.add((*key, "name"), f"{shown(name)} is no safe name", NAME_RULE)
+        if len(self.origins) + len(names) > THINGS_MAX:
+            right = f"{THINGS_MAX} in all at most"
+            findings.add((*key, "count"), f"more {self.what}s than can be handled", right)
+            return []
+        for taken in (name for name in names if name in self.origins):
+            where = key_text(self.origins[taken])
+            wrong = f"the name {taken} is taken by {where}"
+            findings.add((*key, "name"), wrong, f"a name of its own for every {self.what}")
+            break
+        free = [name for name in names if name not in self.origins]
+        self.origins.update(dict.fromkeys(free, key))
+        return free
+
+    def resolve(self, patterns: Sequence[str], key: Key, findings: Findings) -> tuple[str, ...]:
+        """The names that are meant, each once, in the file's order for each pattern."""
+        found: dict[str, None] = {}
+        for index, pattern in enumerate(patterns):
+            names = self._match(pattern)
+            if not names and not findings.full:
+                where = (*key, index) if len(patterns) > 1 else key
+                wrong = f"there is no {self.what} {shown(pattern)}"
+                findings.add(where, wrong, suggestion(pattern, tuple(self.origins)))
+            found.update(dict.fromkeys(names))
+        return tuple(found)
+
+    def check_one(self, name: str, key: Key, findings: Findings) -> None:
+        """Note it if there is no such thing; a pattern names none."""
+        if name not in self.origins and not findings.full:
+            wrong = f"there is no {self.what} {shown(name)}"
+            findings.add(key, wrong, suggestion(name, tuple(self.origins)))
+
+    def _match(self, pattern: str) -> tuple[str, ...]:
+        if "*" not in pattern:
+            return (pattern,) if pattern in self.origins else ()
+        if pattern not in self._matched:
+            self._matched[pattern] = matching(pattern, self.origins)
+        return self._matched[pattern]
+
+
+def group_names(name: str, count: int | None) -> Iterator[str]:
+    """The names of a table's things, counted from 1; a table without count has one thing."""
+    if count is None and NUMBER not in name:
+        yield name
+        return
+    pattern = name if NUMBER in name else f"{name}-{NUMBER}"
+    for number in range(1, (count or 1) + 1):
+        yield pattern.replace(NUMBER, str(number))
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    all_names = list(names)
+    rest = len(all_names) - LISTED_MAX
+    return ", ".join(all_names[:LISTED_MAX]) + (f" and {rest} more" if rest > 0 else "")
