@@ -20,7 +20,8 @@ class Convergence:
 
     Attributes:
         progress_ratio_max: A round that leaves more than this share of the best so far
-            made no progress (KubeVirt's margin of 4 %).
+            made no progress (KubeVirt's stall detector has a margin of 4 %; this one is
+            the same as in the cost model of `drs`).
         worthwhile_ratio_max: Before a flip to post-copy a further round is worth its bytes
             if it is expected to leave less than this share: what it leaves is sent twice,
             while the remainder is sent once.
@@ -32,7 +33,7 @@ class Convergence:
         throttle_ratio_max: 0 never throttles.
     """
 
-    progress_ratio_max: float = 0.96
+    progress_ratio_max: float = 0.95
     worthwhile_ratio_max: float = 0.5
     window_rounds: int = 8
     soft_downtime_factor: float = 1.5

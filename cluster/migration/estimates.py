@@ -77,7 +77,7 @@ class Dirtying:
 def fit_dirtying(
     pages: int, duration_s: Seconds, first: tuple[Seconds, int] | None = None
 ) -> Dirtying:
-    """Return the model that passes through the round's end and, if there is one, its first count.
+    """Return the model that passes through the round's end and, if there was one, its first count.
 
     Args:
         pages: Dirty at the round's end.
@@ -88,25 +88,28 @@ def fit_dirtying(
     mean_rate = pages / duration_s
     if first is None or not 0 < first[0] < duration_s or first[1] <= 0:
         return Dirtying(pages_per_second=mean_rate)
-    rate = first[1] / first[0]
+    first_s, share = first[0], min(first[1] / pages, 0.999)
     # Within 5 % of a straight line the working set cannot be told from the noise.
-    if rate <= mean_rate * 1.05:
+    if share <= 1.05 * first_s / duration_s:
         return Dirtying(pages_per_second=mean_rate)
-    return Dirtying(
-        pages_per_second=rate, working_set_pages=_working_set_pages(pages, rate * duration_s)
-    )
+    decay = _decay_per_second(first_s, duration_s, share)
+    working_set = -pages / math.expm1(-decay * duration_s)
+    return Dirtying(pages_per_second=decay * working_set, working_set_pages=working_set)
 
 
-def _working_set_pages(pages: int, written: float) -> float:
-    """Solve n(1 - exp(-written/n)) = pages for n by bisection; the left side grows with n."""
-    low, high = float(pages), float(pages)
-    for _ in range(64):
-        if -high * math.expm1(-written / high) >= pages:
+def _decay_per_second(first_s: Seconds, duration_s: Seconds, share: float) -> float:
+    """Solve (1 - exp(-a·first)) / (1 - exp(-a·duration)) = share for a > 0, by bisection.
+
+    The left side grows with a, from first ÷ duration to 1.
+    """
+    low, high = 0.0, 1.0 / duration_s
+    for _ in range(128):
+        if math.expm1(-high * first_s) / math.expm1(-high * duration_s) >= share:
             break
         low, high = high, high * 2
-    for _ in range(40):
+    for _ in range(50):
         middle = (low + high) / 2
-        if -middle * math.expm1(-written / middle) < pages:
+        if math.expm1(-middle * first_s) / math.expm1(-middle * duration_s) < share:
             low = middle
         else:
             high = middle

@@ -90,7 +90,7 @@ class Migration:
         if not now >= before.now_s:
             raise ProtocolError(f"{now} is before {before.now_s}", self.story)
         turn = self._turn(now)
-        kind, meant = self._classify(event, now)
+        kind, meant = self._classify(event, turn)
         if kind is None:
             turn.note = "dropped: early or about a command that is over"
         else:
@@ -133,7 +133,7 @@ class Migration:
                 self.story,
             )
 
-    def _classify(self, event: Event, now: Seconds) -> tuple[Kind | None, Event]:
+    def _classify(self, event: Event, turn: Turn) -> tuple[Kind | None, Event]:
         """Return what the event is to the table, None to drop it, and what it means there."""
         match event:
             case Begun():
@@ -145,18 +145,19 @@ class Migration:
             case HostLost():
                 return Kind.DESTINATION_LOST, event
             case Ticked():
-                return self._classify_tick(event, now)
+                return self._classify_tick(event, turn)
             case _:
                 return self._classify_answer(event), event
 
-    def _classify_tick(self, event: Ticked, now: Seconds) -> tuple[Kind | None, Event]:
+    def _classify_tick(self, event: Ticked, turn: Turn) -> tuple[Kind | None, Event]:
         asked, due = self.state.asked, self.wake_at
-        if asked is None or due is None or now < due:
+        if asked is None or due is None or turn.now < due:
             return None, event
         if asked.silent_at_s is None:
             return Kind.RETRY_DUE, event
-        silence = f"no answer and no progress for {due - asked.asked_s:.3g} s"
-        return Kind.FAILED, Failed(reply_to=asked.command.seq, reason=silence)
+        silence_s = turn.silence_s_max(asked.command)
+        reason = f"no answer and no progress for {silence_s:g} s"
+        return Kind.FAILED, Failed(reply_to=asked.command.seq, reason=reason)
 
     def _classify_answer(self, event: Progressed | Succeeded | Failed | Refused) -> Kind | None:
         """A repeated command may be answered for an earlier asking: a yes or no is as true."""

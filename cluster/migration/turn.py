@@ -99,7 +99,7 @@ class Turn:
             first_seq=command.seq,
             first_s=self.now,
             asked_s=self.now,
-            silent_at_s=self.now + self._silence_s(command),
+            silent_at_s=self.now + self.silence_s_max(command),
         )
         self.change(phase=phase, asked=asked, next_seq=command.seq + 1)
 
@@ -111,7 +111,7 @@ class Turn:
             self.asked,
             command=command,
             asked_s=self.now,
-            silent_at_s=self.now + self._silence_s(command),
+            silent_at_s=self.now + self.silence_s_max(command),
             again_at_s=None,
         )
         self.change(asked=asked, next_seq=command.seq + 1)
@@ -135,7 +135,7 @@ class Turn:
     def heard(self) -> None:
         """Put the limit of silence off: the outstanding command made progress."""
         self.change(
-            asked=replace(self.asked, silent_at_s=self.now + self._silence_s(self.asked.command))
+            asked=replace(self.asked, silent_at_s=self.now + self.silence_s_max(self.asked.command))
         )
 
     def end(self, phase: Phase, error: str = "") -> None:
@@ -171,7 +171,8 @@ class Turn:
             send_s=figures.send_s + self.now - asked.asked_s,
         )
 
-    def _silence_s(self, command: Command) -> Seconds:
+    def silence_s_max(self, command: Command) -> Seconds:
+        """How long `command` may go without an answer or a report before it counts as failed."""
         stall_s = self.spec.stall_s_max
         match command:
             case Commit() | Resume() | Rollback():
