@@ -186,6 +186,10 @@ class GapMeter:
         """What the migration to `epoch` cost; None before its first answer, or without probes."""
         return self._gaps.get(epoch)
 
+    def all_gaps(self) -> dict[int, Gaps]:
+        """What each migration seen cost, by the epoch it led to."""
+        return dict(self._gaps)
+
     def _add_stall(self, gap_s: float) -> None:
         assert self._epoch is not None
         gaps = self._gaps[self._epoch]

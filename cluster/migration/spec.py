@@ -128,3 +128,23 @@ class Outcome:
     throttle_max: float
     dirty_rate_bytes_per_second: float
     bandwidth_bytes_per_second: float
+
+
+def not_begun(error: str, *, now: Seconds) -> Outcome:
+    """Return the outcome of a migration that was refused before its machine was made."""
+    return Outcome(
+        result=Result.REFUSED,
+        error=error,
+        started_s=now,
+        duration_s=0.0,
+        rounds=(),
+        downtime=None,
+        predicted_downtime_s=None,
+        precopy_bytes=0,
+        downtime_bytes=0,
+        postcopy_bytes=0,
+        zero_pages=0,
+        throttle_max=0.0,
+        dirty_rate_bytes_per_second=0.0,
+        bandwidth_bytes_per_second=0.0,
+    )

@@ -1,0 +1,111 @@
+"""A client's handle to a VM: by name, wherever it runs; loses no request and repeats none.
+
+A request carries the client's name and a number. It is sent again, with the same number,
+until it is answered; the VM answers a repeated number with the first answer, which moves
+with it. So a request is done exactly once as long as the VM's memory lives.
+"""
+
+import asyncio
+import time
+
+from ray.exceptions import RayError
+
+from cluster.actors.replies import Answered, Handle, Moved, NotHere
+
+_PAUSE_S = 0.01
+# Without any answer for this long the VM counts as unreachable.
+_SILENCE_S_MAX = 60.0
+
+
+class VmOff(Exception):
+    """The VM is off: powered off, failed, or lost."""
+
+
+class VmClient:
+    """One client of one VM; not for two requests at once."""
+
+    def __init__(self, vm: str, *, client: str, center: Handle) -> None:
+        """`client` is unique among all clients of the VM, for ever."""
+        self._vm = vm
+        self._client = client
+        self._center = center
+        self._handle: Handle = None
+        self._next: Handle = None
+        self._number = 0
+        self.epoch = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether the VM's last answer did not announce a move."""
+        return self._next is None
+
+    def forget_place(self) -> None:
+        """Ask VirtualCenter for the VM's place before the next call."""
+        self._handle = None
+
+    async def call(self, payload: object) -> object:
+        """Have the guest do one request, exactly once; wait through a migration.
+
+        Raises:
+            VmOff: If VirtualCenter says so.
+            TimeoutError: If nobody has answered for `_SILENCE_S_MAX`.
+        """
+        self._number += 1
+        heard_s = time.monotonic()
+        while True:
+            if self._handle is None:
+                await self._locate()
+            reply = await self._ask(payload)
+            match reply:
+                case Answered():
+                    self.epoch = reply.epoch
+                    self._expect(reply.then)
+                    return reply.answer
+                case Moved(to=to):
+                    self._handle = to
+                    heard_s = time.monotonic()
+                case NotHere():
+                    self._handle = None
+                    if time.monotonic() - heard_s > _SILENCE_S_MAX:
+                        raise TimeoutError(f"{self._vm} has not answered: {reply.reason}")
+                    await asyncio.sleep(_PAUSE_S)
+
+    async def moving(self) -> None:
+        """Return when the VM is about to move, with the handle to its new place warm.
+
+        Raises:
+            VmOff: If VirtualCenter says so.
+        """
+        while True:
+            if self._handle is None:
+                await self._locate()
+            try:
+                there = await self._handle.watch.remote()
+            except RayError:
+                there = None
+            if there is not None:
+                self._expect(there)
+                return
+            self._handle = None
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _ask(self, payload: object) -> Answered | Moved | NotHere:
+        try:
+            reply: Answered | Moved | NotHere = await self._handle.request.remote(
+                self._client, self._number, payload
+            )
+        except RayError as error:
+            return NotHere(reason=f"its process is gone ({type(error).__name__})")
+        return reply
+
+    async def _locate(self) -> None:
+        found = await self._center.locate.remote(self._vm)
+        if found is None:
+            raise VmOff(f"{self._vm} is off")
+        self._handle, self.epoch = found
+
+    def _expect(self, then: Handle | None) -> None:
+        """Warm the handle to the next place: a first call through it costs milliseconds."""
+        if then is not None and then != self._next:
+            then.warm.remote()
+        self._next = then

@@ -1,0 +1,138 @@
+"""A running cluster as its driver holds it: started, looked at, finished, taken down."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+
+from cluster.actors.host import Host
+from cluster.actors.load import Books, Load
+from cluster.actors.replies import Handle
+from cluster.actors.verifying import Audit
+from cluster.actors.virtualcenter import ClusterView, VirtualCenter
+from cluster.guests.clients import Settlement
+from cluster.inventory.model import Scenario
+from cluster.memory.tracker import TrackerKind
+
+# A whole cluster is silent for so long only if Ray cannot start its workers.
+_SILENCE_S_MAX = 120.0
+_STOP_S_MAX = 20.0
+_CALLS_AT_ONCE_MAX = 1000
+
+
+class ClusterFailed(Exception):
+    """The cluster could not go on; the message says what did not answer."""
+
+
+@dataclass(slots=True)
+class Cluster:
+    """The actors of one run."""
+
+    scenario: Scenario
+    hosts: dict[str, Handle] = field(default_factory=dict)
+    center: Handle = None
+    load: Handle = None
+
+    @classmethod
+    def launch(cls, scenario: Scenario, *, tracker: TrackerKind | None = None) -> "Cluster":
+        """Create VirtualCenter and the hosts; VMs are powered on as they connect."""
+        cluster = cls(scenario)
+        options: dict[str, Any] = {
+            "num_cpus": 0,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "max_concurrency": _CALLS_AT_ONCE_MAX,
+        }
+        cluster.center = ray.remote(**options)(VirtualCenter).remote(scenario, seed=scenario.seed)
+        host_class = ray.remote(**options, scheduling_strategy="SPREAD")(Host)
+        for spec in scenario.hosts:
+            cluster.hosts[spec.name] = host_class.remote(
+                spec, sample_s=scenario.sample_s, tracker=tracker
+            )
+        cluster.load = ray.remote(**options)(Load).remote(
+            scenario.vms,
+            cluster.center,
+            seed=scenario.seed,
+            probe_interval_s=scenario.migration.probe_interval_s,
+        )
+        cluster.center.start.remote(cluster.hosts)
+        return cluster
+
+    def view(self) -> ClusterView:
+        """Return what there is to see, and what has happened since the last look.
+
+        Raises:
+            ClusterFailed: If VirtualCenter does not answer.
+        """
+        try:
+            view: ClusterView = ray.get(self.center.view.remote(), timeout=_SILENCE_S_MAX)
+        except GetTimeoutError as error:
+            text = f"VirtualCenter has not answered for {_SILENCE_S_MAX:.0f} s"
+            raise ClusterFailed(text) from error
+        except RayError as error:
+            raise ClusterFailed(f"VirtualCenter has failed: {error}") from error
+        return view
+
+    def begin(self) -> None:
+        """Start the scenario's clock and the clients."""
+        ray.get([self.load.start.remote(), self.center.begin.remote()], timeout=_SILENCE_S_MAX)
+
+    def settle(self) -> list[Books]:
+        """Stop the clients after their last answers, and return their books."""
+        books: list[Books] = ray.get(self.load.finish.remote(), timeout=_SILENCE_S_MAX)
+        return books
+
+    def audit(self, books: list[Books]) -> list[Audit]:
+        """Stun every VM that is still there, and compare it with what is known outside it."""
+        audits: list[Audit] = []
+        for book in books:
+            host = ray.get(self.center.host_of.remote(book.vm), timeout=_SILENCE_S_MAX)
+            if host is None:
+                continue
+            try:
+                audits.append(ray.get(host.audit.remote(book.vm, book.accounts)))
+            except RayError as error:
+                audits.append(_not_audited(book, error))
+        return audits
+
+    def stop(self) -> None:
+        """End every VM and actor of this run, whatever state it is in."""
+        stops = [host.stop.remote() for host in self.hosts.values()]
+        ray.wait(stops, num_returns=len(stops), timeout=_STOP_S_MAX)
+        for actor in (*self.hosts.values(), self.load, self.center):
+            if actor is not None:
+                ray.kill(actor, no_restart=True)
+
+
+def _not_audited(book: Books, error: RayError) -> Audit:
+    nothing = Settlement(sent=0, answered=0, lost=0, duplicated=0, malformed=0)
+    return Audit(
+        vm=book.vm,
+        pages=0,
+        replayed=False,
+        mismatched_pages=0,
+        settlement=nothing,
+        error=f"not compared: {str(error).splitlines()[-1]}",
+    )
+
+
+def wait_until_up(cluster: Cluster, looked: Any) -> ClusterView:
+    """Look until all VMs are up or have failed to start; `looked` gets every view.
+
+    Raises:
+        ClusterFailed: If nothing has changed for `_SILENCE_S_MAX`.
+    """
+    changed_s, before = time.monotonic(), None
+    while True:
+        view = cluster.view()
+        looked(view)
+        if view.all_up:
+            return view
+        now = (view.vms, tuple(host.state for host in view.hosts))
+        if now != before:
+            changed_s, before = time.monotonic(), now
+        elif time.monotonic() - changed_s > _SILENCE_S_MAX:
+            raise ClusterFailed(f"no host or VM has come up for {_SILENCE_S_MAX:.0f} s")
+        time.sleep(0.1)

@@ -1,0 +1,355 @@
+"""An ESX host as a Ray actor: owns its VMs' memory, runs them, and moves them.
+
+The host carries out; VirtualCenter and the migration machine decide. It drives the
+machine of every migration that leaves it, and serves those that come in.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from cluster.actors.destination_end import DestinationEnd
+from cluster.actors.driving import Driver
+from cluster.actors.local_vm import LocalVm, Power, create_vm
+from cluster.actors.replies import Handle
+from cluster.actors.reports import HostFacts, Verification
+from cluster.actors.scheduling import Scheduler
+from cluster.actors.source_end import SourceEnd
+from cluster.actors.verifying import Audit, audit_guest, compare_memory
+from cluster.actors.vm_link import Doorstep, VmGone, VmRefused
+from cluster.actors.wire import Header
+from cluster.guests.clients import ClientAccount
+from cluster.inventory.demand import Demand
+from cluster.inventory.model import HostSpec, VmSpec
+from cluster.memory.hashes import Hashes
+from cluster.memory.tracker import TrackerKind, probe
+from cluster.memory.transfer import Batch
+from cluster.migration.machine import Migration, ProtocolError
+from cluster.migration.messages import CancelRequested, HostLost, Role
+from cluster.migration.spec import MigrationSpec, Result
+from cluster.policy.sharing import SerialLink
+
+_SCHEDULE_S = 0.1
+# Threads share this process with the loop that stuns and resumes.
+_SWITCH_INTERVAL_S = 0.0005
+
+
+class Host:
+    """One ESX host."""
+
+    def __init__(
+        self,
+        spec: HostSpec,
+        *,
+        sample_s: float,
+        tracker: TrackerKind | None = None,
+        runtime_env: dict[str, object] | None = None,
+    ) -> None:
+        """`tracker` None takes the best that this machine allows."""
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self._spec = spec
+        self._sample_s = sample_s
+        self._runtime_env = runtime_env
+        kind, why = probe()
+        self._tracker = tracker or kind
+        self._tracker_why = why if tracker is None else "chosen by the caller"
+        self._vms: dict[str, LocalVm] = {}
+        self._incoming: dict[str, DestinationEnd] = {}
+        self._outgoing: dict[str, tuple[SourceEnd, Driver]] = {}
+        self._sending = SerialLink(rate_bytes_per_second=spec.nic.rate_bytes_per_second)
+        self._receiving = SerialLink(rate_bytes_per_second=spec.nic.rate_bytes_per_second)
+        self._scheduler = Scheduler(spec)
+        self._clock_zero_s = time.monotonic()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = asyncio.Event()
+        self._center: Handle = None
+        self._door: Doorstep | None = None
+
+    # VirtualCenter's calls.
+
+    async def start(self, center: Handle) -> HostFacts:
+        """Begin to schedule and to report to `center`."""
+        self._center = center
+        self._door = Doorstep()
+        self._spawn(self._schedule())
+        self._spawn(self._report())
+        context = ray.get_runtime_context()
+        return HostFacts(
+            host=self._spec.name,
+            pid=os.getpid(),
+            node=context.get_node_id(),
+            tracker=self._tracker,
+            tracker_why=self._tracker_why,
+        )
+
+    async def begin(self, scenario_s: float) -> None:
+        """Set the scenario's clock, which demand profiles and reports count by."""
+        self._clock_zero_s = time.monotonic() - scenario_s
+
+    async def power_on(
+        self, spec: VmSpec, epoch: int, demand: Demand, demand_from_s: float
+    ) -> tuple[Handle, str]:
+        """Boot a VM here; return its handle, or None and why not."""
+        try:
+            vm = await self._create(spec, epoch, demand, demand_from_s, boots=True)
+            await vm.resume()
+        except (VmRefused, VmGone, RayError, OSError) as error:
+            return None, str(error)
+        self._vms[spec.name] = vm
+        return vm.handle, ""
+
+    async def power_off(self, name: str) -> None:
+        """End a VM and free its memory; unknown names are off already."""
+        vm = self._vms.pop(name, None)
+        if vm is not None:
+            vm.end()
+            vm.free()
+
+    async def set_demand(self, name: str, demand: Demand, demand_from_s: float) -> None:
+        """Give a VM another demand profile."""
+        vm = self._vms.get(name)
+        if vm is not None:
+            vm.demand, vm.demand_from_s = demand, demand_from_s
+
+    async def migrate(self, spec: MigrationSpec, destination: Handle) -> str:
+        """Drive a migration of a VM that runs here to its end; return "" or why not begun."""
+        vm = self._vms.get(spec.vm)
+        if vm is None or vm.power is not Power.RUNNING:
+            return f"{spec.vm} does not run on {self._spec.name}"
+        if vm.leaving:
+            return f"{spec.vm} is migrating already"
+        vm.leaving = True
+        self._spawn(self._drive(spec, vm, destination))
+        return ""
+
+    async def cancel(self, migration: str) -> None:
+        """Ask a migration that leaves this host to stop; unknown ones have ended."""
+        if (found := self._outgoing.get(migration)) is not None:
+            found[1].tell(CancelRequested())
+
+    async def peer_lost(self, migration: str) -> None:
+        """The destination of a migration that leaves this host is known to be dead."""
+        if (found := self._outgoing.get(migration)) is not None:
+            found[1].tell(HostLost(role=Role.DESTINATION))
+
+    async def set_shares(self, shares: dict[str, float | None]) -> None:
+        """Set the network share of migrations that come in, in bytes a second."""
+        for migration, rate in shares.items():
+            if (end := self._incoming.get(migration)) is not None:
+                end.set_share(rate)
+
+    async def audit(self, name: str, accounts: list[ClientAccount]) -> Audit:
+        """Stun a VM for good, replay its writes and settle its clients' accounts."""
+        vm = self._vms[name]
+        if vm.power is Power.RUNNING:
+            await vm.stun()
+        state = await vm.capture()
+        return await asyncio.get_running_loop().run_in_executor(
+            None, audit_guest, vm.spec, vm.memory, state, accounts
+        )
+
+    async def lifeline(self) -> None:
+        """Return when the host stops; who waits here learns of its death at once."""
+        await self._stopped.wait()
+
+    async def stop(self) -> None:
+        """End everything this host runs, and leave nothing behind."""
+        for task in list(self._tasks):
+            task.cancel()
+        for end in self._incoming.values():
+            end.vm.end()
+            end.vm.free()
+        for name in list(self._vms):
+            await self.power_off(name)
+        if self._door is not None:
+            self._door.close()
+        self._stopped.set()
+
+    # Other hosts' calls.
+
+    async def prepare(
+        self,
+        spec: MigrationSpec,
+        vm_spec: VmSpec,
+        demand: Demand,
+        demand_from_s: float,
+        source: Handle,
+    ) -> tuple[Handle, str]:
+        """Make room for a VM that comes; return its handle, or None and why not."""
+        if (end := self._incoming.get(spec.id)) is not None:
+            return end.vm.handle, ""
+        if vm_spec.name in self._vms:
+            return None, f"{vm_spec.name} is on {self._spec.name} already"
+        try:
+            vm = await self._create(vm_spec, spec.epoch, demand, demand_from_s, boots=False)
+        except VmRefused as error:
+            return None, str(error)
+        end = DestinationEnd(spec.id, vm, source, self._receiving)
+        end.set_share(spec.rate_bytes_per_second)
+        self._incoming[spec.id] = end
+        return vm.handle, ""
+
+    async def pull(self, migration: str) -> None:
+        """Fetch and install what the source has to send in this round."""
+        await self._incoming[migration].pull()
+
+    async def finish(self, migration: str, state: bytes, last: Batch | None) -> None:
+        """Install the stunned VM's state and its last pages."""
+        await self._incoming[migration].finish(state, last)
+
+    async def resume(self, migration: str) -> None:
+        """Run the VM: the ownership record is ours."""
+        end = self._incoming[migration]
+        if end.vm.power is not Power.RUNNING:
+            await end.vm.resume()
+            self._vms[end.vm.spec.name] = end.vm
+
+    async def discard(self, migration: str) -> None:
+        """Forget a migration that came in and was rolled back; unknown ones are forgotten."""
+        end = self._incoming.pop(migration, None)
+        if end is not None and end.vm.power is not Power.RUNNING:
+            end.vm.end()
+            end.vm.free()
+
+    async def noted(self, migration: str) -> Hashes:
+        """Return each page's hash as it was installed, and forget the migration."""
+        hashes = await self._incoming[migration].noted()
+        del self._incoming[migration]
+        return hashes
+
+    async def read_batch(self, migration: str, bytes_max: int) -> Batch | None:
+        """Return the next pages of a round; None when it is over."""
+        found = self._outgoing.get(migration)
+        return None if found is None else await found[0].read_batch(bytes_max)
+
+    # Inside.
+
+    def _now(self) -> float:
+        return time.monotonic() - self._clock_zero_s
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _create(
+        self, spec: VmSpec, epoch: int, demand: Demand, demand_from_s: float, *, boots: bool
+    ) -> LocalVm:
+        if self._door is None:
+            raise VmRefused(f"{self._spec.name} has not started")
+        return await create_vm(
+            spec=spec,
+            epoch=epoch,
+            boots=boots,
+            demand=demand,
+            demand_from_s=demand_from_s,
+            tracker=self._tracker,
+            door=self._door,
+            said=self._said,
+            lost=self._lost,
+            runtime_env=self._runtime_env,
+        )
+
+    def _said(self, vm: LocalVm, header: Header) -> None:
+        """A VM spoke unasked: its guest raised."""
+        self._spawn(self._power_off_failed(vm, str(header.get("error", header))))
+
+    def _lost(self, vm: LocalVm) -> None:
+        """A VM's socket closed; unless we ended it, its process has died."""
+        if vm.power is not Power.OFF:
+            self._spawn(self._power_off_failed(vm, "its process ended"))
+
+    async def _power_off_failed(self, vm: LocalVm, reason: str) -> None:
+        if vm.power is Power.OFF:
+            return
+        vm.end()
+        if self._vms.get(vm.spec.name) is vm:
+            del self._vms[vm.spec.name]
+        if not vm.leaving:
+            vm.free()
+        await self._center.vm_ended.remote(vm.spec.name, vm.epoch, reason)
+
+    async def _schedule(self) -> None:
+        while True:
+            self._scheduler.tick(list(self._vms.values()), scenario_s=self._now())
+            await asyncio.sleep(_SCHEDULE_S)
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(self._sample_s)
+            sample = self._scheduler.sample(
+                list(self._vms.values()),
+                scenario_s=self._now(),
+                tx_bytes=self._sending.sent_bytes,
+                rx_bytes=self._receiving.sent_bytes,
+            )
+            await self._center.report.remote(sample)
+
+    async def _drive(self, spec: MigrationSpec, vm: LocalVm, destination: Handle) -> None:
+        end = SourceEnd(
+            spec=spec,
+            vm=vm,
+            host=ray.get_runtime_context().current_actor,
+            destination=destination,
+            center=self._center,
+            sending=self._sending,
+        )
+        machine = Migration(spec)
+        driver = Driver(
+            machine,
+            end.carry_out,
+            end.progress,
+            self._now,
+            lambda _: self._turned(machine, end),
+        )
+        self._outgoing[spec.id] = (end, driver)
+        try:
+            await driver.run()
+        except ProtocolError as error:
+            # Our defect. Whoever runs the VM goes on; nothing is undone on a guess.
+            await self._center.driver_failed.remote(spec.id, str(error))
+            return
+        finally:
+            vm.leaving = False
+            del self._outgoing[spec.id]
+        outcome = machine.outcome
+        assert outcome is not None
+        moved = outcome.result is Result.COMPLETED
+        if vm.power is Power.OFF and self._vms.get(spec.vm) is vm:
+            del self._vms[spec.vm]
+        await self._center.migration_ended.remote(
+            spec.id, outcome, tuple(machine.story), verifying=moved
+        )
+        if moved:
+            await self._verify(spec, vm, destination)
+        if vm.power is Power.OFF:
+            vm.free()
+
+    def _turned(self, machine: Migration, end: SourceEnd) -> None:
+        self._center.migration_progressed.remote(end.seen(machine.state))
+
+    async def _verify(self, spec: MigrationSpec, vm: LocalVm, destination: Handle) -> None:
+        """Keep the frozen memory until each page is known to have arrived as it was."""
+        error, mismatched = "", 0
+        try:
+            noted = await destination.noted.remote(spec.id)
+            mismatched = await asyncio.get_running_loop().run_in_executor(
+                None, compare_memory, vm.memory, vm.populated(), noted
+            )
+        except RayError as lost:
+            error = f"{spec.destination} did not answer: {lost}"
+        await self._center.verified.remote(
+            Verification(
+                migration=spec.id,
+                vm=spec.vm,
+                pages=spec.memory_pages,
+                mismatched_pages=mismatched,
+                error=error,
+            )
+        )

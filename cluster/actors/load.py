@@ -1,0 +1,192 @@
+"""Clients that talk to VMs for a whole run, and a probe on every VM that migrates."""
+
+import asyncio
+import random
+import sys
+import time
+from dataclasses import dataclass
+
+from cluster.actors.client import VmClient, VmOff
+from cluster.actors.replies import Handle
+from cluster.guests.base import Special
+from cluster.guests.clients import ClientAccount, GapMeter, Gaps, RequestSource
+from cluster.guests.registry import load_guest
+from cluster.inventory.model import VmSpec
+
+_SWITCH_INTERVAL_S = 0.0005
+# Probing goes on for so long after the VM has answered from its new place.
+_PROBE_AFTER_S = 0.5
+# A migration that is not heard of for so long has ended without a switchover.
+_PROBE_S_MAX = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """What the clients of one VM know at the end of a run.
+
+    Attributes:
+        gaps: By the epoch that a migration led to.
+        latency_s_max: The slowest answer to a client's request.
+        off: Why they stopped early; empty if the VM was there to the end.
+    """
+
+    vm: str
+    accounts: list[ClientAccount]
+    gaps: dict[int, Gaps]
+    latency_s_max: float
+    off: str
+
+
+class Load:
+    """All clients of a run, on one loop in a process of their own."""
+
+    def __init__(
+        self, vms: tuple[VmSpec, ...], center: Handle, *, seed: int, probe_interval_s: float
+    ) -> None:
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self._specs = vms
+        self._center = center
+        self._seed = seed
+        self._probe_interval_s = probe_interval_s
+        self._stopping = asyncio.Event()
+        self._vms: dict[str, _VmLoad] = {}
+
+    async def start(self) -> None:
+        """Begin to talk to every VM."""
+        for spec in self._specs:
+            self._vms[spec.name] = _VmLoad(spec, self)
+
+    async def blackout_s(self, vm: str, epoch: int) -> float | None:
+        """Return the blackout of the migration that led to `epoch`; None if not seen (yet)."""
+        gaps = self._vms[vm].meter.gaps(epoch) if vm in self._vms else None
+        return None if gaps is None else gaps.blackout_s
+
+    async def counts(self) -> tuple[int, int]:
+        """Return requests sent and answered so far, by all clients and probes."""
+        accounts = [a for load in self._vms.values() for a in load.accounts]
+        sent = sum(a.operations_sent + a.probes_sent for a in accounts)
+        return sent, sum(a.answered for a in accounts)
+
+    async def finish(self) -> list[Books]:
+        """Let every request under way be answered, stop, and hand over the books."""
+        self._stopping.set()
+        return [await load.finish() for load in self._vms.values()]
+
+    # For the loads of the VMs.
+
+    @property
+    def center(self) -> Handle:
+        return self._center
+
+    @property
+    def seed(self) -> int:
+        return self._seed
+
+    @property
+    def probe_interval_s(self) -> float:
+        return self._probe_interval_s
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        return self._stopping
+
+
+class _VmLoad:
+    """The clients of one VM."""
+
+    def __init__(self, spec: VmSpec, load: Load) -> None:
+        self.meter = GapMeter()
+        self.accounts: list[ClientAccount] = []
+        self._spec = spec
+        self._load = load
+        self._latency_s_max = 0.0
+        self._off = ""
+        count = 0 if spec.clients is None else spec.clients.count
+        self._tasks = [asyncio.create_task(self._talk(client)) for client in range(count)]
+        self._in_probe = False
+        self._watching = asyncio.create_task(self._watch())
+
+    async def finish(self) -> Books:
+        """Wait for the last answers; the probe stops between two probes."""
+        await asyncio.gather(*self._tasks)
+        if not self._in_probe:
+            self._watching.cancel()
+        # Cancelled, or on its way out: the probe under way is answered first.
+        await asyncio.gather(self._watching, return_exceptions=True)
+        return Books(
+            vm=self._spec.name,
+            accounts=self.accounts,
+            gaps=self.meter.all_gaps(),
+            latency_s_max=self._latency_s_max,
+            off=self._off,
+        )
+
+    def _open(self, client: str) -> tuple[VmClient, ClientAccount]:
+        account = ClientAccount()
+        self.accounts.append(account)
+        return VmClient(self._spec.name, client=client, center=self._load.center), account
+
+    async def _ask(self, client: VmClient, account: ClientAccount, request: object) -> None:
+        account.note_sent(request)
+        answer = await client.call(request)
+        account.note_answered(request, answer)
+
+    async def _talk(self, index: int) -> None:
+        """Send requests at the client's rate, never two at once; a late one is not made up for."""
+        assert self._spec.clients is not None
+        program = load_guest(self._spec.guest.program, self._spec.guest.file)
+        source = RequestSource(
+            program, dict(self._spec.guest.params), client=index, seed=self._load.seed
+        )
+        client, account = self._open(f"client-{index}")
+        interval_s = 1.0 / self._spec.clients.rate_hz
+        due = time.monotonic() + random.Random(index).random() * interval_s
+        while await self._wait(due - time.monotonic()):
+            began = time.monotonic()
+            try:
+                await self._ask(client, account, source.next())
+            except VmOff as off:
+                self._off = str(off)
+                return
+            self._latency_s_max = max(self._latency_s_max, time.monotonic() - began)
+            due = max(due + interval_s, time.monotonic())
+
+    async def _wait(self, wait_s: float) -> bool:
+        """Wait, and return whether to go on."""
+        if self._load.stopping.is_set():
+            return False
+        try:
+            await asyncio.wait_for(self._load.stopping.wait(), max(0.0, wait_s))
+        except TimeoutError:
+            return True
+        return False
+
+    async def _watch(self) -> None:
+        """Probe while the VM migrates, and only then: probes cost what clients cost."""
+        watcher = VmClient(self._spec.name, client="watcher", center=self._load.center)
+        prober, account = self._open("prober")
+        try:
+            while not self._load.stopping.is_set():
+                await watcher.moving()
+                self._in_probe = True
+                await self._probe(prober, account)
+                self._in_probe = False
+                watcher.forget_place()
+        except VmOff as off:
+            self._off = str(off)
+
+    async def _probe(self, prober: VmClient, account: ClientAccount) -> None:
+        began = time.monotonic()
+        await self._ask(prober, account, Special.PROBE)
+        before = prober.epoch
+        until = began + _PROBE_S_MAX
+        moved = False
+        while (now := time.monotonic()) < until and not self._load.stopping.is_set():
+            await self._ask(prober, account, Special.PROBE)
+            self.meter.answered(time.monotonic(), epoch=prober.epoch)
+            if prober.epoch > before and not moved:
+                moved, until = True, time.monotonic() + _PROBE_AFTER_S
+            if not moved and prober.settled:
+                return  # rolled back
+            await asyncio.sleep(max(0.0, now + self._load.probe_interval_s - time.monotonic()))
+        self.meter.drained()

@@ -1,0 +1,77 @@
+"""What hosts tell VirtualCenter: frozen, picklable."""
+
+from dataclasses import dataclass
+
+from cluster.memory.tracker import TrackerKind
+from cluster.policy.facts import HostLoad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What a host says of itself when it has started.
+
+    Attributes:
+        tracker_why: Why not the kernel's tracker; empty if it is.
+    """
+
+    host: str
+    pid: int
+    node: str
+    tracker: TrackerKind
+    tracker_why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmSample:
+    """One VM over the sample just ended: means, and counters since power-on here."""
+
+    vm: str
+    epoch: int
+    demand_mhz: float
+    granted_mhz: float
+    memory_mib: int
+    guest_s: float
+    steps: int
+    requests: int
+    overruns: int
+    step_s_max: float
+    behind_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSample:
+    """A host over the sample just ended; byte counters since its start."""
+
+    time_s: float
+    load: HostLoad
+    vms: tuple[VmSample, ...]
+    tx_bytes: int
+    rx_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationProgress:
+    """A migration under way, for people who watch."""
+
+    migration: str
+    phase: str
+    round: int
+    sent_bytes: int
+    dirty_pages: int
+    rate_bytes_per_second: float
+    throttle_ratio: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Every page of a migrated VM compared with the source's frozen memory.
+
+    Attributes:
+        error: Empty, or why the comparison could not be made.
+    """
+
+    migration: str
+    vm: str
+    pages: int
+    mismatched_pages: int
+    error: str = ""

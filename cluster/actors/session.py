@@ -1,0 +1,126 @@
+"""A Ray to run on: one of our own, started here and removed afterwards, or somebody's cluster."""
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+
+_STORE_BYTES_MIN = 256 << 20
+_STORE_BYTES_MAX = 2 << 30
+
+
+class NoRay(Exception):
+    """Ray could not be reached or started; the message names the address and the cure."""
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None, *, namespace: str, packages: list[str]) -> Iterator[None]:
+    """Connect to Ray for as long as the block runs.
+
+    Args:
+        address: "host:port" of a running cluster, joined from one of its nodes; None
+            starts a Ray here, which ends with the block, also after an error.
+        namespace: Keeps this run's named actors apart from others'.
+        packages: Directories or files that workers of a running cluster must import from.
+
+    Raises:
+        NoRay: If there is none at `address`, or it cannot start here.
+    """
+    if address is None:
+        with _own_ray(namespace):
+            yield
+    else:
+        with _their_ray(address, namespace, packages):
+            yield
+
+
+@contextlib.contextmanager
+def _own_ray(namespace: str) -> Iterator[None]:
+    # A short path: Ray's Unix sockets lie below it, and their length is limited to 107.
+    directory = tempfile.mkdtemp(prefix="vmotion-ray-")
+    try:
+        # An address of "local" starts a new Ray even where a stale file or a variable
+        # in the environment points to another one.
+        _init(
+            address="local",
+            namespace=namespace,
+            _temp_dir=directory,
+            object_store_memory=_store_bytes(),
+            num_cpus=max(4, os.cpu_count() or 1),
+            include_dashboard=False,
+        )
+        yield
+    except (ConnectionError, OSError) as error:
+        raise NoRay(f"Ray does not start here: {error}") from error
+    finally:
+        ray.shutdown()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _their_ray(address: str, namespace: str, packages: list[str]) -> Iterator[None]:
+    if address.startswith("ray://"):
+        raise NoRay(
+            f"{address}: Ray Client is not supported, because pages must not pass through it. "
+            "Run vmotion on a node of the cluster, with --ray-address HOST:PORT of its GCS "
+            "(port 6379 unless it was set)."
+        )
+    try:
+        _init(
+            address=address,
+            namespace=namespace,
+            runtime_env={"py_modules": packages} if packages else None,
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise NoRay(
+            f"no Ray answers at {address}: {first}. "
+            "Start one there with `ray start --head`, or leave --ray-address out."
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _init(**options: Any) -> None:
+    """Start or join Ray, quietly; Ctrl-C keeps meaning what it meant before."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray.init(configure_logging=False, log_to_driver=False, **options)
+
+
+def _store_bytes() -> int:
+    """Half of the shared memory that is free, within limits: pages pass through it in batches."""
+    try:
+        free = shutil.disk_usage("/dev/shm").free
+    except OSError:
+        free = _STORE_BYTES_MAX
+    return int(min(max(free // 2, _STORE_BYTES_MIN), _STORE_BYTES_MAX))
+
+
+def package_paths() -> list[str]:
+    """Return the directories of this project's packages, for workers elsewhere."""
+    import cluster
+    import drs
+
+    return [str(Path(str(module.__file__)).parent) for module in (cluster, drs)]
+
+
+@contextlib.contextmanager
+def terminated_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does, with everything cleaned up."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,155 @@
+"""A VM as a Ray actor: the process that a guest runs in, and the door its clients knock at.
+
+Created by its host, one for each (vm, epoch). It maps the memory that its host owns,
+and offers that mapping for tracking; everything else about migration happens in the
+hosts' processes.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+
+from cluster.actors.control_page import ControlPage
+from cluster.actors.replies import Birth, Handle, Reply
+from cluster.actors.vcpu import Call, Vcpu
+from cluster.actors.wire import encode, receive_with_fds, send_with_fds
+from cluster.guests.base import Guest
+from cluster.guests.memory_map import bind, make_guest
+from cluster.guests.registry import GuestImportError, load_guest
+from cluster.memory.guest_memory import Mapping, map_memory
+from cluster.memory.tracker import TrackerKind, offer_mapping
+
+# Two Python threads share the process: the vCPU and the actor's loop. The interpreter's
+# own 5 ms between switches would be most of a blackout.
+_SWITCH_INTERVAL_S = 0.0005
+# VMs yield to hosts, which carry their pages.
+_NICENESS = 5
+_HANDSHAKE_S_MAX = 30.0
+
+
+class Vm:
+    """One VM at one epoch."""
+
+    def __init__(self, birth: Birth) -> None:
+        self._birth = birth
+        self._vcpu: Vcpu | None = None
+        self._then: Handle | None = None
+        self._leaving = asyncio.Event()
+
+    async def start(self) -> str:
+        """Shake hands with the host and start the vCPU; return "" or what went wrong.
+
+        A failure here is the guest's or its parameters', and a user must read it, so it
+        is an answer and not an exception.
+        """
+        os.nice(_NICENESS)
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, self._start, loop)
+
+    async def request(self, client: str, number: int, payload: object) -> Reply:
+        """Have the guest do one request exactly once, or say where to ask.
+
+        A client numbers its requests upwards and has one under way. Asking again
+        with the same number gives the first answer again.
+        """
+        if self._vcpu is None:
+            raise RuntimeError("a request before start()")
+        call = Call(client, number, payload, asyncio.get_running_loop().create_future())
+        self._vcpu.submit(call)
+        return await call.reply
+
+    async def expect(self, then: Handle | None) -> None:
+        """Send clients to `then` once this VM is stunned; None takes that back."""
+        self._then = then
+        if then is None:
+            self._leaving.clear()
+        else:
+            self._leaving.set()
+        if self._vcpu is not None:
+            self._vcpu.expect(then)
+
+    async def watch(self) -> Handle:
+        """Wait until this VM is about to move, and return where to."""
+        await self._leaving.wait()
+        return self._then
+
+    async def warm(self) -> int:
+        """Answer with the epoch; a client's first call to a new place costs milliseconds."""
+        return self._birth.epoch
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> str:
+        birth = self._birth
+        host = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        host.settimeout(_HANDSHAKE_S_MAX)
+        host.connect(birth.socket_path)
+        hello = {
+            "vm": birth.spec.name,
+            "epoch": birth.epoch,
+            "token": birth.token,
+            "pid": os.getpid(),
+        }
+        send_with_fds(host, {"kind": "hello", **hello}, [])
+        _, (memory_fd, control_fd) = receive_with_fds(host)
+        memory = map_memory(memory_fd, birth.spec.memory_bytes)
+        control = ControlPage(control_fd)
+        os.close(memory_fd)
+        os.close(control_fd)
+        try:
+            guest = _make_guest(birth, memory)
+        except Exception as error:
+            host.sendall(encode({"kind": "failed", "error": _in_words(birth, error)}))
+            host.close()
+            return _in_words(birth, error)
+        self._announce(host, memory)
+        host.settimeout(None)
+        self._vcpu = Vcpu(
+            guest=guest,
+            epoch=birth.epoch,
+            memory=memory,
+            control=control,
+            host=host,
+            loop=loop,
+            ended=self._ended,
+        )
+        self._vcpu.start()
+        return ""
+
+    def _announce(self, host: socket.socket, memory: Mapping) -> None:
+        """Tell the host where the memory is mapped, and send what it tracks it with."""
+        if self._birth.tracker is TrackerKind.WRITE_PROTECT:
+            uffd = offer_mapping(memory)
+            send_with_fds(host, {"kind": "ready", "address": memory.address}, [uffd])
+            os.close(uffd)
+        else:
+            send_with_fds(host, {"kind": "ready", "address": memory.address}, [])
+
+    def _ended(self, reason: str) -> None:
+        """The vCPU is over. The process stays for the host to end: it holds nothing that runs."""
+        self._vcpu_end_reason = reason
+
+
+def _make_guest(birth: Birth, memory: Mapping) -> Guest:
+    """Build the guest over its memory.
+
+    Raises:
+        Exception: Whatever the guest's own code raises; GuestImportError, ValueError, TypeError.
+    """
+    program = load_guest(birth.spec.guest.program, birth.spec.guest.file)
+    guest = make_guest(
+        program,
+        dict(birth.spec.guest.params),
+        vm_memory_bytes=birth.spec.memory_bytes,
+        seed=birth.spec.seed,
+    )
+    bind(guest, memory.flat)
+    if birth.boots:
+        guest.start()
+    return guest
+
+
+def _in_words(birth: Birth, error: Exception) -> str:
+    if isinstance(error, GuestImportError):
+        return str(error)
+    return f"guest {birth.spec.guest.program} does not start: {type(error).__name__}: {error}"

@@ -1,0 +1,271 @@
+"""What VirtualCenter's decisions hear and say: events in the past tense, commands in the imperative."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from cluster.inventory.demand import Demand
+from cluster.inventory.model import Mode
+from cluster.migration.spec import MigrationSpec, Outcome, Trigger
+from cluster.policy.facts import HostLoad
+from drs import Plan, Policy, Snapshot
+
+# Events.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConnected:
+    """A host has started. `serves_faults`: its kernel can carry post-copy."""
+
+    host: str
+    serves_faults: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFailed:
+    """A host's process is known to be dead, with every VM that ran there."""
+
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmStarted:
+    """The VM runs where `PowerOn` said."""
+
+    vm: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmEnded:
+    """The VM has stopped by itself, or did not start; its memory is gone."""
+
+    vm: str
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """Everything is up: the scenario's events and DRS count from now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopping:
+    """No new migrations; those under way come to their end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSampled:
+    """A host has measured its VMs."""
+
+    load: HostLoad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticked:
+    """`wake_at` has come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommended:
+    """A solve has returned. `solve_s` is what it took, for people."""
+
+    solve: int
+    plan: Plan
+    solve_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveFailed:
+    """A solve has ended without a plan."""
+
+    solve: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationRequested:
+    """Somebody wants a VM elsewhere. `destination` None lets DRS's placement choose."""
+
+    vm: str
+    destination: str | None
+    trigger: Trigger
+    mode: Mode | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequested:
+    """Somebody wants a VM's migration stopped."""
+
+    vm: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitRequested:
+    """The source asks for the switchover; answered by `GrantCommit` or `RefuseCommit`."""
+
+    migration: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationEnded:
+    """The machine has finished."""
+
+    migration: str
+    outcome: Outcome
+
+
+Event = (
+    HostConnected
+    | HostFailed
+    | VmStarted
+    | VmEnded
+    | Started
+    | Stopping
+    | LoadSampled
+    | Ticked
+    | Recommended
+    | SolveFailed
+    | MigrationRequested
+    | CancelRequested
+    | CommitRequested
+    | MigrationEnded
+)
+
+
+# Commands.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerOn:
+    """Boot a VM on a host; answered by `VmStarted` or `VmEnded`."""
+
+    vm: str
+    host: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerOff:
+    """End a VM on a host."""
+
+    vm: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartMigration:
+    """Drive this migration from its source; answered by `MigrationEnded`."""
+
+    spec: MigrationSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelMigration:
+    """Ask the machine to stop."""
+
+    migration: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellPeerLost:
+    """The source learns that its destination is dead."""
+
+    migration: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discard:
+    """The destination forgets a migration whose source is gone."""
+
+    migration: str
+    destination: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetShares:
+    """Max–min shares of migrations that come in at a host; None is unlimited."""
+
+    host: str
+    shares: tuple[tuple[str, float | None], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDemand:
+    """Give a VM another demand profile, whose time counts from `from_s`."""
+
+    vm: str
+    host: str
+    demand: Demand
+    from_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solve:
+    """Ask DRS, elsewhere; answered by `Recommended` or `SolveFailed`.
+
+    Attributes:
+        budget_s_max: Where time is real; in virtual time the driver counts steps.
+    """
+
+    solve: int
+    snapshot: Snapshot
+    policy: Policy
+    seed: int
+    budget_s_max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantCommit:
+    """The destination owns the VM from now on."""
+
+    migration: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefuseCommit:
+    """The source goes on owning the VM."""
+
+    migration: str
+    reason: str
+
+
+class Topic(Enum):
+    """What an entry of the story is about."""
+
+    CLUSTER = "cluster"
+    HOST = "host"
+    VM = "vm"
+    MIGRATION = "migration"
+    DRS = "drs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Write this into the story: one sentence, and the same as data."""
+
+    topic: Topic
+    what: str
+    text: str
+    fields: tuple[tuple[str, object], ...] = ()
+
+
+Command = (
+    PowerOn
+    | PowerOff
+    | StartMigration
+    | CancelMigration
+    | TellPeerLost
+    | Discard
+    | SetShares
+    | SetDemand
+    | Solve
+    | GrantCommit
+    | RefuseCommit
+    | Record
+)
