@@ -87,14 +87,14 @@ def source_lost_committing(turn: Turn, event: HostLost) -> None:
     turn.change(source_lost=True)
     if turn.state.destination_lost:
         lose(turn, "both hosts died")
-    elif turn.state.bitmap_only:
+    elif turn.state.missing_pages:
         lose(turn, "the source died with pages that the destination lacks")
 
 
 def source_lost_resuming(turn: Turn, event: HostLost) -> None:
     """As while committing."""
     turn.change(source_lost=True)
-    if turn.state.bitmap_only:
+    if turn.state.missing_pages:
         lose(turn, "the source died with pages that the destination lacks")
 
 
@@ -106,10 +106,11 @@ def destination_lost_running(turn: Turn, event: HostLost) -> None:
 
 
 def source_lost_remainder(turn: Turn, event: HostLost) -> None:
-    """Half of the VM's memory is gone."""
+    """Only the destination knows whether a page is still missing: ask it."""
     turn.change(source_lost=True)
     turn.count_send(None)
-    lose(turn, "the source died with pages that the destination lacks")
+    turn.note = "asking the destination whether it has all pages"
+    turn.ask_again()
 
 
 def destination_lost_unregistering(turn: Turn, event: HostLost) -> None:

@@ -101,7 +101,10 @@ class Resume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendRemainder:
-    """Post-copy: send the missing pages, those that the guest touches first."""
+    """Post-copy: send the missing pages, those that the guest touches first.
+
+    With the source dead the destination answers: yes if it has every page, else refused.
+    """
 
     seq: int
 

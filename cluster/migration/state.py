@@ -130,6 +130,7 @@ class State:
         cancelled: A cancel waits for the outstanding command's answer.
         error: Why it rolls back, was lost or was refused; empty otherwise.
         bitmap_only: The switchover flips to post-copy; pages stay on the source.
+        missing_pages: At the flip, as the answer to `SendState` said.
         round: Of the pre-copy round under way or last done.
         left_pages: What the latest rounds left dirty, oldest first.
         dirtying: Of the latest round, under `throttle_ratio`.
@@ -144,6 +145,7 @@ class State:
     destination_lost: bool = False
     error: str = ""
     bitmap_only: bool = False
+    missing_pages: int = 0
     throttle_ratio: float = 0.0
     round: int = 0
     left_pages: tuple[int, ...] = ()
@@ -171,7 +173,8 @@ def check(state: State) -> None:
             "a dead destination leaves only the commit's outcome, the way back or the clean-up"
         )
     if state.source_lost and phase not in FINAL:
-        assert phase in {Phase.COMMITTING, Phase.RESUMING}, (
-            "without its source a migration goes on only from the commit to the resume"
+        assert phase in {Phase.COMMITTING, Phase.RESUMING, Phase.REMAINDER}, (
+            "without its source a migration goes on only between the commit and the clean-up"
         )
-        assert not state.bitmap_only, "pages on a dead source cannot follow"
+        if phase is not Phase.REMAINDER:
+            assert not state.missing_pages, "pages that never left a dead source cannot follow"

@@ -108,6 +108,8 @@ def state_sent(turn: Turn, event: Succeeded) -> None:
     turn.measure(
         downtime=replace(turn.figures.downtime, scan_s=scan_s, copy_s=copy_s, state_s=state_s)
     )
+    if turn.state.bitmap_only:
+        turn.change(missing_pages=event.pages_dirty)
     turn.ask(Commit(seq=turn.seq, epoch=turn.spec.epoch), Phase.COMMITTING)
 
 
@@ -133,9 +135,12 @@ def resumed(turn: Turn, event: Succeeded) -> None:
 
 
 def remainder_sent(turn: Turn, event: Succeeded) -> None:
-    """Free the source."""
+    """Free the source, if it is there."""
     turn.count_send(event)
-    turn.ask(Unregister(seq=turn.seq), Phase.UNREGISTERING)
+    if turn.state.source_lost:
+        turn.end(Phase.COMPLETED)
+    else:
+        turn.ask(Unregister(seq=turn.seq), Phase.UNREGISTERING)
 
 
 def unregistered(turn: Turn, event: Succeeded) -> None:

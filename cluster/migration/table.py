@@ -112,13 +112,13 @@ TABLE: Mapping[tuple[Phase, Kind], Edge] = {
     (P.RESUMING, K.SOURCE_LOST): _edge(endings.source_lost_resuming, P.RESUMING, P.LOST),
     (P.RESUMING, K.DESTINATION_LOST): _edge(endings.destination_lost_running, P.LOST),
     #
-    (P.REMAINDER, K.SUCCEEDED): _edge(steps.remainder_sent, P.UNREGISTERING),
+    (P.REMAINDER, K.SUCCEEDED): _edge(steps.remainder_sent, P.UNREGISTERING, P.COMPLETED),
     (P.REMAINDER, K.FAILED): _edge(steps.try_later, P.REMAINDER),
     (P.REMAINDER, K.REFUSED): _edge(steps.destination_gone, P.LOST),
     (P.REMAINDER, K.RETRY_DUE): _edge(steps.ask_again, P.REMAINDER),
     (P.REMAINDER, K.PROGRESSED): _edge(steps.progressed, P.REMAINDER),
     (P.REMAINDER, K.CANCEL_REQUESTED): _edge(endings.cancel_too_late, P.REMAINDER),
-    (P.REMAINDER, K.SOURCE_LOST): _edge(endings.source_lost_remainder, P.LOST),
+    (P.REMAINDER, K.SOURCE_LOST): _edge(endings.source_lost_remainder, P.REMAINDER),
     (P.REMAINDER, K.DESTINATION_LOST): _edge(endings.destination_lost_running, P.LOST),
     #
     (P.UNREGISTERING, K.SUCCEEDED): _edge(steps.unregistered, P.COMPLETED),

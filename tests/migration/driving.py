@@ -143,6 +143,8 @@ def _walk(hand: Hand, phase: Phase) -> None:
             hand.begin()
         elif hand.phase is Phase.PRECOPYING:
             hand.round_sent(left=10)
+        elif hand.phase is Phase.SENDING_STATE:
+            hand.yes(pages_dirty=10 if hand.machine.state.bitmap_only else 0)
         else:
             hand.yes()
 

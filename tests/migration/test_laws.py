@@ -130,6 +130,35 @@ def test_a_network_break_pauses_the_remainder_and_does_not_end_it():
     assert Result.COMPLETED is hand.machine.outcome.result
 
 
+def test_a_source_that_dies_when_its_last_page_has_left_loses_nothing():
+    """Only the destination knows: it is asked, and says yes or no."""
+    hand = reach(Phase.REMAINDER)
+    assert ["SendRemainder"] == names(hand.lose(Role.SOURCE))
+    hand.yes()
+    assert Result.COMPLETED is hand.machine.outcome.result
+
+
+def test_a_flip_that_left_no_page_behind_outlives_its_source():
+    hand = reach(Phase.SENDING_STATE, mode=Mode.HYBRID)
+    hand.yes(pages_dirty=0)
+    hand.lose(Role.SOURCE)
+    assert ["Resume"] == names(hand.yes())
+    assert ["SendRemainder"] == names(hand.yes())
+    hand.yes()
+    assert Result.COMPLETED is hand.machine.outcome.result
+
+
+def test_a_source_that_dies_with_pages_loses_the_vm():
+    hand = reach(Phase.REMAINDER)
+    hand.lose(Role.SOURCE)
+    hand.refuse("12 pages are missing")
+    outcome = hand.machine.outcome
+    assert (Result.LOST, "SendRemainder refused: 12 pages are missing") == (
+        outcome.result,
+        outcome.error,
+    )
+
+
 def test_a_source_that_cannot_be_freed_does_not_undo_the_migration():
     hand = reach(Phase.UNREGISTERING, patience=Patience(unregister_tries_max=3))
     for _ in range(2):

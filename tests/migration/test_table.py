@@ -228,6 +228,14 @@ WALKS = [
     Walk(P.RESUMING, K.DESTINATION_LOST, P.LOST),
     #
     Walk(P.REMAINDER, K.SUCCEEDED, P.UNREGISTERING, ("Unregister",)),
+    Walk(
+        P.REMAINDER,
+        K.SUCCEEDED,
+        P.COMPLETED,
+        (),
+        lambda: after_loss(P.REMAINDER, Role.SOURCE),
+        "source is dead",
+    ),
     Walk(P.REMAINDER, K.FAILED, P.REMAINDER),
     Walk(
         P.REMAINDER,
@@ -239,7 +247,7 @@ WALKS = [
     Walk(P.REMAINDER, K.REFUSED, P.LOST),
     Walk(P.REMAINDER, K.PROGRESSED, P.REMAINDER),
     Walk(P.REMAINDER, K.CANCEL_REQUESTED, P.REMAINDER),
-    Walk(P.REMAINDER, K.SOURCE_LOST, P.LOST),
+    Walk(P.REMAINDER, K.SOURCE_LOST, P.REMAINDER, ("SendRemainder",)),
     Walk(P.REMAINDER, K.DESTINATION_LOST, P.LOST),
     #
     Walk(P.UNREGISTERING, K.SUCCEEDED, P.COMPLETED),
