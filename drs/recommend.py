@@ -1,0 +1,239 @@
+"""`recommend`: from a snapshot and a policy to a plan. First what is mandatory, then balance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from drs.instance import Instance, compile_instance
+from drs.layout import Layout
+from drs.model import IntArray, Problem, ProblemKind, Snapshot
+from drs.objective import Objective, judge, judge_vms, target_of
+from drs.plan import Plan, PlanStatus
+from drs.policy import Budget, Policy, StepBudget
+from drs.reasons import explain
+from drs.refine import Aim, Patience, reoptimise, send_home
+from drs.repair import CELLS_MAX, candidate_hosts, concerned, first_fit, widened
+from drs.schedule import Schedule, schedule
+from drs.search import MoveLimits, greedy
+
+REPAIRS_MAX = 3
+NEIGHBOURHOODS_MAX = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Found:
+    """What a search found before it is put in order: where it began, and its layouts, best first."""
+
+    start: Layout
+    layouts: tuple[Layout, ...]
+
+
+def recommend(
+    snapshot: Snapshot,
+    policy: Policy,
+    *,
+    now: float,
+    rng: np.random.Generator,
+    budget: Budget | None = None,
+) -> Plan:
+    """A plan whose objective is never worse than doing nothing, nor than the published greedy's.
+
+    `now` in seconds on the clock of `moved_at_s` and of a `DeadlineBudget`. With a `StepBudget` (the
+    default) the plan depends on nothing but the arguments. Bad input comes back as
+    `Plan.problems` with status INVALID, never as an exception.
+    """
+    problems = (*snapshot.problems(), *policy.problems())
+    if any(p.fatal for p in problems):
+        return Plan(status=PlanStatus.INVALID, problems=problems)
+    instance = compile_instance(snapshot, policy, now=now)
+    if not instance.usable.any() or not instance.home.size:
+        stuck = bool(instance.must_move.any())
+        return Plan(
+            status=PlanStatus.INCOMPLETE if stuck else PlanStatus.NOTHING_WORTH_DOING,
+            problems=problems,
+        )
+    patience = Patience.of(budget or StepBudget(), now)
+    found = search(instance, policy, rng=rng, patience=patience)
+    layout, order = _first_that_works(snapshot, policy, found)
+    return _plan(snapshot, policy, found.start, layout, order, problems)
+
+
+def greedy_plan(snapshot: Snapshot, policy: Policy, *, now: float) -> Plan:
+    """The plan of the published DRS: mandatory moves by first fit, then the greedy; the baseline."""
+    problems = (*snapshot.problems(), *policy.problems())
+    if any(p.fatal for p in problems):
+        return Plan(status=PlanStatus.INVALID, problems=problems)
+    instance = compile_instance(snapshot, policy, now=now)
+    if not instance.usable.any() or not instance.home.size:
+        return Plan(status=PlanStatus.NOTHING_WORTH_DOING, problems=problems)
+    start = Layout(instance)
+    layout = start.copy()
+    first_fit(layout)
+    greedy(layout, policy, target=target_of(instance, policy))
+    return _plan(snapshot, policy, start, layout, _order(snapshot, policy, layout), problems)
+
+
+def search(
+    instance: Instance, policy: Policy, *, rng: np.random.Generator, patience: Patience
+) -> Found:
+    """Layouts to choose from, best first; the last is staying put."""
+    start = Layout(instance)
+    target = target_of(instance, policy)
+    published = start.copy()
+    fitted = first_fit(published)
+    mended = _mend(start, published, policy, rng, patience)
+    greedy(published, policy, target=target)
+    if mended.imbalance() <= target or not math.isfinite(target):
+        layouts = sorted((mended, published, start), key=lambda at: judge(at, start, policy))
+        return Found(start=start, layouts=tuple(layouts))
+    if fitted:
+        baseline = mended.copy()
+        greedy(baseline, policy, target=target)
+    else:
+        baseline = published.copy()
+    aim = aim_of(baseline, target)
+    refined = baseline.copy()
+    send_home(refined, aim)
+    refined = reoptimise(
+        refined, policy, aim, rng=rng, patience=patience, rounds_max=NEIGHBOURHOODS_MAX
+    )
+    layouts = sorted(
+        (refined, baseline, published, mended, start), key=lambda at: judge(at, start, policy)
+    )
+    return Found(start=start, layouts=tuple(layouts))
+
+
+def aim_of(baseline: Layout, target: float) -> Aim:
+    """As even as the threshold asks; where the baseline missed that, as even as it is in every resource."""
+    reached = baseline.imbalance()
+    if reached <= target:
+        return Aim(
+            target=target,
+            imbalance_max=target,
+            spread_max=np.full(baseline.instance.resources, np.inf),
+        )
+    return Aim(target=target, imbalance_max=reached, spread_max=baseline.spread())
+
+
+def _mend(
+    start: Layout, fitted: Layout, policy: Policy, rng: np.random.Generator, patience: Patience
+) -> Layout:
+    """Everything mandatory, with the fewest moves that CP-SAT finds; first fit where it finds none."""
+    items = concerned(start)
+    if not items.size:
+        return start
+    limits = MoveLimits.of(policy)
+    best = fitted.copy() if limits.hold(fitted) else start.copy()
+    from drs import solver  # CP-SAT's import takes a second, and every VM's process imports drs
+
+    hosts = candidate_hosts(best, items)
+    chosen = np.union1d(items, np.flatnonzero(best.at != start.at))
+    for _ in range(REPAIRS_MAX):
+        if chosen.size * hosts.size > CELLS_MAX or patience.spent():
+            break
+        effort = solver.Effort(
+            deterministic_units_max=1.0,
+            seconds_max=patience.seconds_left(),
+            seed=int(rng.integers(2**31)),
+        )
+        patience.steps_left -= 20_000
+        at = solver.repair(best, chosen, hosts, effort)
+        if at is not None:
+            trial = best.copy()
+            for item, host in zip(chosen.tolist(), at.tolist(), strict=True):
+                trial.place(item, host)
+            if limits.hold(trial) and _mandatory_key(trial) < _mandatory_key(best):
+                best = trial
+        if best.hard_violations() == 0 and best.unmet() == 0.0:
+            break
+        wider = widened(best, chosen, hosts)
+        if wider.size == chosen.size:
+            break
+        chosen = wider
+    return best
+
+
+def _mandatory_key(layout: Layout) -> tuple[int, float, int, float]:
+    return (
+        layout.hard_violations(),
+        round(layout.unmet(), 9),
+        layout.soft_violations(),
+        layout.cost_s(),
+    )
+
+
+def _first_that_works(snapshot: Snapshot, policy: Policy, found: Found) -> tuple[Layout, Schedule]:
+    """The best layout after scheduling: moves that no order can carry out are not made."""
+    tried: list[tuple[Objective, int, Layout, Schedule]] = []
+    for rank, layout in enumerate(found.layouts):
+        order = _order(snapshot, policy, layout)
+        after = Plan(status=PlanStatus.OK, actions=order.actions).placement(snapshot)
+        tried.append((judge_vms(found.start, after, policy), rank, layout, order))
+        if not order.blocked:
+            break
+    _, _, layout, order = min(tried, key=lambda t: t[:2])
+    return (_reached(layout, order) if order.blocked else layout), order
+
+
+def _order(snapshot: Snapshot, policy: Policy, layout: Layout) -> Schedule:
+    after, urgent = vm_targets(snapshot, layout)
+    return schedule(snapshot, policy, layout.instance, after, urgent=urgent)
+
+
+def vm_targets(snapshot: Snapshot, layout: Layout) -> tuple[IntArray, frozenset[int]]:
+    """(V,) host of each VM in this layout, -1 where not placed, and the VMs whose move is mandatory."""
+    members = layout.instance.members
+    after = np.where(members >= 0, layout.at[members], -1)
+    must = np.flatnonzero((members >= 0) & layout.instance.must_move[members])
+    return after, frozenset(must.tolist())
+
+
+def _reached(layout: Layout, order: Schedule) -> Layout:
+    """The layout without the blocked moves."""
+    at = layout.at.copy()
+    for vm in order.blocked:
+        item = int(layout.instance.members[vm])
+        at[item] = layout.instance.home[item]
+    return Layout(layout.instance, at)
+
+
+def _plan(
+    snapshot: Snapshot,
+    policy: Policy,
+    start: Layout,
+    layout: Layout,
+    order: Schedule,
+    problems: tuple[Problem, ...],
+) -> Plan:
+    recommendations = explain(snapshot, policy, start, layout, order.actions)
+    stuck = layout.hard_violations() > 0
+    left = tuple(_left_behind(snapshot, layout)) if stuck else ()
+    status = PlanStatus.OK if recommendations else PlanStatus.NOTHING_WORTH_DOING
+    if stuck:
+        status = PlanStatus.INCOMPLETE
+    return Plan(
+        status=status,
+        recommendations=recommendations,
+        actions=order.actions,
+        imbalance_before=start.imbalance(),
+        imbalance_after=layout.imbalance(),
+        problems=(*problems, *left),
+    )
+
+
+def _left_behind(snapshot: Snapshot, layout: Layout) -> list[Problem]:
+    """One problem for each VM that must move and could not."""
+    instance = layout.instance
+    stays = instance.must_move & (layout.at == instance.home)
+    members = instance.members
+    found = []
+    for vm in np.flatnonzero((members >= 0) & stays[members]):
+        name, host = snapshot.vms[vm], snapshot.hosts[snapshot.placement[vm]]
+        text = f"{name} must leave {host} and no host can take it"
+        found.append(
+            Problem(kind=ProblemKind.NOTHING_FITS, subject=name, message=text, fatal=False)
+        )
+    return found

@@ -1,0 +1,132 @@
+"""Bad input is told all at once, as data."""
+
+import numpy as np
+import pytest
+
+from drs import (
+    Affinity,
+    AntiAffinity,
+    PlanStatus,
+    Policy,
+    ProblemKind,
+    Snapshot,
+    Strength,
+    VmHostAffinity,
+    VmHostAntiAffinity,
+    greedy_plan,
+    recommend,
+)
+
+NAN = float("nan")
+
+
+def build(*, placement=(0, 1), demand=((1, 1), (1, 1)), capacity=(10, 10), **more):
+    return Snapshot.build(["h0", "h1"], ["a", "b"], capacity, demand, placement, **more)
+
+
+def kinds(snapshot):
+    return {p.kind for p in snapshot.problems()}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"demand": [[NAN, 1], [1, 1]]}, ProblemKind.NOT_A_NUMBER),
+        ({"demand": [[-1, 1], [1, 1]]}, ProblemKind.NEGATIVE),
+        ({"demand": [[1, 1]] * 3}, ProblemKind.SHAPE),
+        ({"placement": ["h0", "nowhere"]}, ProblemKind.UNKNOWN_HOST),
+        ({"placement": [0, 7]}, ProblemKind.UNKNOWN_HOST),
+        ({"capacity": [10, 0]}, ProblemKind.NO_CAPACITY),
+        ({"reservation": [5, 5], "limit": [4, 9]}, ProblemKind.RESERVATION_ABOVE_LIMIT),
+        ({"in_flight": [("a", "nowhere")]}, ProblemKind.UNKNOWN_HOST),
+        ({"in_flight": [("nobody", "h1")]}, ProblemKind.UNKNOWN_VM),
+        ({"limit": [NAN, 1]}, ProblemKind.NOT_A_NUMBER),
+        ({"memory_bytes": [1.0]}, ProblemKind.SHAPE),
+    ],
+)
+def test_what_cannot_be_used_is_fatal(change, kind):
+    snapshot = build(**change)
+    assert kind in kinds(snapshot)
+    for plan in (
+        recommend(snapshot, Policy(), now=0.0, rng=np.random.default_rng(0)),
+        greedy_plan(snapshot, Policy(), now=0.0),
+    ):
+        assert PlanStatus.INVALID is plan.status
+        assert () == plan.actions
+
+
+def test_all_problems_come_at_once():
+    snapshot = build(
+        demand=[[NAN, 1], [-1, 1]],
+        placement=["h0", "nowhere"],
+        rules=[AntiAffinity(name="r", vms=("a", "nobody"))],
+    )
+    assert kinds(snapshot) == {
+        ProblemKind.NOT_A_NUMBER,
+        ProblemKind.NEGATIVE,
+        ProblemKind.UNKNOWN_HOST,
+        ProblemKind.UNKNOWN_VM,
+        ProblemKind.NOTHING_FITS,
+    }
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [
+            VmHostAffinity(name="old", vms=("a",), hosts=("h0",)),
+            VmHostAffinity(name="new", vms=("a",), hosts=("h1",)),
+        ],
+        [
+            VmHostAffinity(name="old", vms=("a",), hosts=("h0",)),
+            VmHostAntiAffinity(name="new", vms=("a",), hosts=("h0",)),
+        ],
+        [Affinity(name="old", vms=("a", "b")), AntiAffinity(name="new", vms=("a", "b"))],
+        [AntiAffinity(name="old", vms=("a", "b")), Affinity(name="new", vms=("a", "b"))],
+        [AntiAffinity(name="old", vms=("a",)), AntiAffinity(name="new", vms=())],
+    ],
+)
+def test_of_two_contradicting_rules_the_newer_is_disabled(rules):
+    problems = build(rules=rules).problems()
+    assert ["new"] == [p.subject for p in problems]
+    assert not problems[0].fatal
+
+
+def test_a_should_gives_way_without_being_disabled():
+    rules = [
+        VmHostAffinity(name="old", vms=("a",), hosts=("h0",)),
+        VmHostAffinity(name="new", vms=("a",), hosts=("h1",), strength=Strength.SHOULD),
+    ]
+    assert () == build(rules=rules).problems()
+
+
+def test_a_vm_that_fits_nowhere_is_told():
+    assert {ProblemKind.NOTHING_FITS} == kinds(build(demand=[[11, 1], [1, 1]]))
+
+
+@pytest.mark.parametrize(("hosts", "vms"), [(0, 0), (2, 0), (1, 2)])
+def test_empty_and_tiny_clusters_are_nothing_to_do(hosts, vms):
+    snapshot = Snapshot.build(
+        [f"h{i}" for i in range(hosts)],
+        [f"v{i}" for i in range(vms)],
+        [10, 10],
+        [[1, 1]] * vms,
+        [0] * vms,
+    )
+    plan = recommend(snapshot, Policy(migration_threshold=5), now=0.0, rng=np.random.default_rng(0))
+    assert PlanStatus.NOTHING_WORTH_DOING is plan.status
+    assert () == plan.check(snapshot)
+
+
+def test_a_policy_out_of_range_is_told_in_full():
+    policy = Policy(
+        migration_threshold=6, moves_max=-1, rate_bytes_per_second=0.0, weights={"cpu_mhz": 0.0}
+    )
+    assert {p.subject for p in policy.problems()} == {
+        "migration_threshold",
+        "moves_max",
+        "rate_bytes_per_second",
+        "weights",
+    }
+    plan = recommend(build(), policy, now=0.0, rng=np.random.default_rng(0))
+    assert PlanStatus.INVALID is plan.status
