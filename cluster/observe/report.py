@@ -1,0 +1,216 @@
+"""A run's report: one HTML page with everything inside, which opens without a network."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from enum import Enum
+from html import escape
+from importlib import resources
+
+from plotly.offline import get_plotlyjs
+
+from cluster.observe import host_figures, migration_figures, words
+from cluster.observe.figure import Figure
+from cluster.observe.record import EventRow, MigrationRow, Summary, TimelineRow
+from cluster.observe.rows import to_json
+from cluster.observe.story import story
+
+TABLE_ROWS_MAX = 2000
+EVENTS_MAX = 1000
+
+# Nothing is loaded from anywhere, and the page says so to the browser.
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+)
+
+
+def report_html(
+    summary: Summary,
+    migrations: Sequence[MigrationRow],
+    timeline: Sequence[TimelineRow],
+    events: Sequence[EventRow],
+) -> str:
+    """Return the page (about 5 MB, of which the plotting library is nearly all).
+
+    Figures and columns without data are left out. summary.json is in it, as the element
+    with the id `summary`.
+    """
+    sections = [
+        ("gantt", "Migrations by host", migration_figures.gantt(migrations)),
+        ("imbalance", "Imbalance and DRS", host_figures.imbalance(timeline, events)),
+        ("load", "Load of the hosts", host_figures.load(timeline)),
+        ("downtime", "Downtime and its parts", migration_figures.downtime(migrations)),
+        (
+            "prediction",
+            "Downtime, predicted and measured",
+            migration_figures.prediction(migrations),
+        ),
+        ("bandwidth", "Bandwidth by host", host_figures.bandwidth(timeline)),
+    ]
+    drawn = [(key, title, figure) for key, title, figure in sections if figure is not None]
+    data = {key: {"traces": one.traces, "layout": one.layout} for key, _, one in drawn}
+    title = f"{summary.scenario} – VMotion and DRS"
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            '<link rel="icon" href="data:,">',
+            f"<title>{escape(title)}</title>",
+            f"<style>{_asset('report.css')}</style></head><body><main>",
+            _head(summary),
+            *(_section(key, heading, figure) for key, heading, figure in drawn),
+            _table(migrations),
+            _events(events),
+            "</main>",
+            _embedded("summary", to_json(summary)),
+            _embedded("figures", data),
+            f"<script>{get_plotlyjs()}</script>",
+            f"<script>{_asset('report.js')}</script>",
+            "</body></html>",
+            "",
+        ]
+    )
+
+
+def _head(summary: Summary) -> str:
+    engine = f"{summary.engine.value}, seed {summary.seed}"
+    tiles = "".join(
+        f'<div class="tile{" bad" if bad else ""}"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
+        for name, value, bad in _tiles(summary)
+    )
+    return (
+        f'<h1>{escape(summary.scenario)}</h1><p class="quiet">{escape(engine)}</p>'
+        f'<p class="story">{escape(" ".join(story(summary)))}</p><div class="tiles">{tiles}</div>'
+    )
+
+
+def _tiles(summary: Summary) -> list[tuple[str, str, bool]]:
+    """Name, figure, and whether it is bad; only what is known."""
+    counts = summary.migrations
+    tiles = [
+        ("migrations completed", f"{counts.completed:,} of {counts.started:,}", counts.lost > 0)
+    ]
+    if summary.downtime_s:
+        tiles.append(("downtime, median", words.seconds(summary.downtime_s.p50), False))
+        tiles.append(("downtime, p99", words.seconds(summary.downtime_s.p99), False))
+    if summary.client_blackout_s:
+        tiles.append(("blackout, p99", words.seconds(summary.client_blackout_s.p99), False))
+    tiles.append(("sent by migrations", words.size(summary.sent_bytes), False))
+    if summary.imbalance:
+        change = f"{summary.imbalance.start:.3f} → {summary.imbalance.end:.3f}"
+        tiles.append(("imbalance", change, False))
+    if summary.unmet_demand_ratio:
+        tiles.append(("unmet CPU demand, mean", f"{summary.unmet_demand_ratio.mean:.1%}", False))
+    violations = summary.rule_violations
+    tiles.append(("rule violations", f"{violations:,}", violations > 0))
+    if summary.integrity:
+        found = summary.integrity
+        lost = f"{found.lost_requests:,} / {found.duplicated_requests:,}"
+        bad = bool(found.lost_requests or found.duplicated_requests)
+        tiles.append(
+            ("mismatched pages", f"{found.mismatched_pages:,}", found.mismatched_pages > 0)
+        )
+        tiles.append(("requests lost / done twice", lost, bad))
+    return tiles
+
+
+def _section(key: str, heading: str, figure: Figure) -> str:
+    note = f'<p class="quiet">{escape(figure.note)}</p>' if figure.note else ""
+    return (
+        f'<section><h2>{escape(heading)}</h2>{note}<div class="figure" id="{key}"></div></section>'
+    )
+
+
+def _table(migrations: Sequence[MigrationRow]) -> str:
+    """All columns that have a value somewhere; a click on a head sorts by it."""
+    if not migrations:
+        return ""
+    shown = migrations[:TABLE_ROWS_MAX]
+    names = [
+        one.name
+        for one in fields(MigrationRow)
+        if any(getattr(row, one.name) not in (None, "") for row in shown)
+    ]
+    numeric = {name for name in names if isinstance(_first(shown, name), int | float)}
+    head = "".join(
+        f'<th scope="col"{" class=number" if name in numeric else ""}>'
+        f"<button>{escape(_heading(name))}</button></th>"
+        for name in names
+    )
+    body = "\n".join(
+        "<tr>" + "".join(_cell(name, getattr(row, name)) for name in names) + "</tr>"
+        for row in shown
+    )
+    note = (
+        f'<p class="quiet">The first {TABLE_ROWS_MAX:,} of {len(migrations):,}; all of them are in '
+        "migrations.parquet.</p>"
+        if len(migrations) > TABLE_ROWS_MAX
+        else ""
+    )
+    return (
+        f'<section><h2>Every migration</h2>{note}<div class="scroll"><table id="migrations">'
+        f"<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div></section>"
+    )
+
+
+def _first(rows: Sequence[MigrationRow], name: str) -> object:
+    return next(value for row in rows if (value := getattr(row, name)) is not None)
+
+
+def _heading(name: str) -> str:
+    """Drop the unit, which every cell says."""
+    for unit in ("_bytes_per_second", "_bytes", "_s"):
+        name = name.removesuffix(unit)
+    return name.replace("_", " ")
+
+
+def _cell(name: str, value: object) -> str:
+    match value:
+        case None:
+            return '<td class="number" data-value="-1">–</td>'
+        case Enum():
+            return f"<td>{escape(str(value.value))}</td>"
+        case str():
+            return f"<td>{escape(value)}</td>"
+        case int() | float():
+            return f'<td class="number" data-value="{value!r}">{escape(_amount(name, value))}</td>'
+    raise TypeError(f"a migration's {name} cannot be {value!r}")
+
+
+def _amount(name: str, value: float) -> str:
+    if name == "started_s":
+        return f"{value:.1f} s"
+    if name.endswith("_per_second"):
+        return words.rate(value)
+    if name.endswith("_bytes"):
+        return words.size(value)
+    if name.endswith("_s"):
+        return words.seconds(value)
+    return f"{value:,.0%}" if name == "throttle_max" else f"{value:,}"
+
+
+def _events(events: Sequence[EventRow]) -> str:
+    if not events:
+        return ""
+    lines = "".join(
+        f"<li><time>{words.clock(event.time_s)}</time>{escape(event.text)}</li>"
+        for event in events[:EVENTS_MAX]
+    )
+    more = len(events) - EVENTS_MAX
+    note = f'<p class="quiet">and {more:,} more in events.jsonl</p>' if more > 0 else ""
+    return (
+        f"<details><summary>What happened ({words.count(len(events), 'event')})</summary>"
+        f'<ol class="events">{lines}</ol>{note}</details>'
+    )
+
+
+def _embedded(key: str, data: object) -> str:
+    """Put data into the page; a `</script>` in a name cannot end it."""
+    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+    return f'<script type="application/json" id="{key}">{text}</script>'
+
+
+def _asset(name: str) -> str:
+    return (resources.files("cluster.observe") / "assets" / name).read_text(encoding="utf-8")
