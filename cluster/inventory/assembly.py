@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from cluster.inventory.demands import TraceShelf, source_of
+from cluster.inventory.demands import NONE, TraceShelf, source_of
 from cluster.inventory.groups import Registry
 from cluster.inventory.model import (
     ClientsSpec,
@@ -27,13 +27,18 @@ NIC_RATES_MBIT_S: dict[NicName, float | None] = {"1GbE": 1e3, "10GbE": 1e4, "unl
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
-    """A scenario while it is put together; complete only as far as the file was right."""
+    """A scenario while it is put together; complete only as far as the file was right.
+
+    Attributes:
+        samples: One VM of each table, also where a table's names could not be had.
+    """
 
     tables: Tables
     shelf: TraceShelf
     findings: Findings
     hosts: Registry[HostSpec] = field(default_factory=lambda: Registry("host"))
     vms: Registry[VmSpec] = field(default_factory=lambda: Registry("VM"))
+    samples: list[tuple[Key, VmSpec]] = field(default_factory=list)
     rules: list[RuleSpec] = field(default_factory=list)
     events: list[TimedEvent] = field(default_factory=list)
 
@@ -107,23 +112,29 @@ def _add_vms(draft: Draft, table: VmTable, key: Key) -> None:
         findings=draft.findings,
     )
     clients = None if table.clients is None else ClientsSpec(**table.clients.model_dump())
+    sample = VmSpec(
+        name=table.name,
+        memory_mib=table.memory_mib,
+        cpu_mhz=table.cpu_mhz,
+        guest=guest,
+        demand=NONE,
+        clients=clients,
+        networks=tuple(table.networks),
+        datastore=table.datastore,
+        cpu_reservation_mhz=table.cpu_reservation_mhz,
+        cpu_limit_mhz=table.cpu_limit_mhz,
+        cpu_shares=table.cpu_shares,
+        memory_reservation_mib=table.memory_reservation_mib,
+        automation=table.automation,
+        downtime_s_max=table.downtime_s_max,
+    )
+    draft.samples.append((key, sample))
     for index, name in enumerate(names):
-        draft.vms.specs[name] = VmSpec(
+        draft.vms.specs[name] = replace(
+            sample,
             name=name,
-            memory_mib=table.memory_mib,
-            cpu_mhz=table.cpu_mhz,
-            guest=guest,
             demand=demand.of(index, cpu_mhz=table.cpu_mhz),
-            clients=clients,
             host=placed[index % len(placed)] if placed else None,
-            networks=tuple(table.networks),
-            datastore=table.datastore,
-            cpu_reservation_mhz=table.cpu_reservation_mhz,
-            cpu_limit_mhz=table.cpu_limit_mhz,
-            cpu_shares=table.cpu_shares,
-            memory_reservation_mib=table.memory_reservation_mib,
-            automation=table.automation,
-            downtime_s_max=table.downtime_s_max,
             seed=_seed(scenario.seed, name) if table.seed is None else table.seed + index,
         )
 

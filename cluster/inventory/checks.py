@@ -18,16 +18,12 @@ from cluster.inventory.tables import EventTable
 def check(draft: Draft) -> None:
     """Note everything about sizes, places and times that cannot be."""
     hosts = tuple(draft.hosts.specs.values())
-    # VMs of one table differ in name, host, demand and seed only; the rest is checked once.
-    seen: set[Key] = set()
+    for key, vm in draft.samples:
+        _check_amounts(draft, vm, key)
+        _check_some_host_fits(draft, vm, key, hosts)
     for vm in draft.vms.specs.values():
-        key = draft.vms.origins[vm.name]
-        if key not in seen:
-            seen.add(key)
-            _check_amounts(draft, vm, key)
-            _check_some_host_fits(draft, vm, key, hosts)
         if vm.host in draft.hosts.specs:
-            _check_own_host(draft, vm, key, draft.hosts.specs[vm.host])
+            _check_own_host(draft, vm, draft.vms.origins[vm.name], draft.hosts.specs[vm.host])
     _check_totals(draft, hosts)
     for index, event in enumerate(draft.tables.events):
         _check_event(draft, event, ("event", index))

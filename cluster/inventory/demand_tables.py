@@ -43,9 +43,9 @@ class TraceDemand(Table):
 
     trace: str = Field(description="Path of the file, from the scenario file's directory.")
     column: Annotated[
-        Annotated[str, Tag("name")] | Annotated[Annotated[int, Field(ge=0)], Tag("index")],
+        Annotated[str, Tag("<name>")] | Annotated[Annotated[int, Field(ge=0)], Tag("<index>")],
         Discriminator(
-            by_type(text="name", number="index"),
+            by_type(text="<name>", number="<index>"),
             custom_error_type="column_type",
             custom_error_message='a column\'s name, its number from 0, or "each"',
         ),
@@ -68,22 +68,22 @@ def _demand_tag(value: object) -> str | None:
         case bool():
             return None
         case int() | float():
-            return "number"
+            return "<number>"
         case dict():
             for kind in ("constant", "steps", "sine", "trace"):
                 if kind in value:
-                    return kind
+                    return f"<{kind}>"
             return None
         case _:
             return None
 
 
 DemandShape = Annotated[
-    Annotated[Mhz, Tag("number")]
-    | Annotated[ConstantDemand, Tag("constant")]
-    | Annotated[StepsDemand, Tag("steps")]
-    | Annotated[SineDemand, Tag("sine")]
-    | Annotated[TraceDemand, Tag("trace")],
+    Annotated[Mhz, Tag("<number>")]
+    | Annotated[ConstantDemand, Tag("<constant>")]
+    | Annotated[StepsDemand, Tag("<steps>")]
+    | Annotated[SineDemand, Tag("<sine>")]
+    | Annotated[TraceDemand, Tag("<trace>")],
     Discriminator(
         _demand_tag,
         custom_error_type="demand_type",

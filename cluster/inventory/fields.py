@@ -52,7 +52,11 @@ def default_of(spec: type, name: str) -> Any:
 
 
 def by_type(**tags: str) -> Callable[[object], str | None]:
-    """A discriminator that goes by the TOML type of the value: text, number, table, list."""
+    """A discriminator that goes by the TOML type of the value: text, number, table.
+
+    Tags are written <tag>: they appear in the places of errors, where a tag that looks
+    like a key would be taken for one.
+    """
 
     def tag(value: object) -> str | None:
         match value:
@@ -64,8 +68,6 @@ def by_type(**tags: str) -> Callable[[object], str | None]:
                 return tags.get("number")
             case dict() | BaseModel():
                 return tags.get("table")
-            case list():
-                return tags.get("list")
             case _:
                 return None
 

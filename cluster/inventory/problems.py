@@ -29,8 +29,11 @@ class Problem:
     line: int | None = None
 
     def __str__(self) -> str:
+        """One line that a terminal can show, whatever the file had in it."""
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return ": ".join(part for part in (place, self.key, self.wrong) if part) + f"; {self.right}"
+        text = ": ".join(part for part in (place, self.key, self.wrong) if part)
+        text += f"; {self.right}" if self.right else ""
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class ScenarioProblems(Exception):

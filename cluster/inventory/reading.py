@@ -125,15 +125,12 @@ def _all(
         case _:
             findings.add((name,), f"{shown(raw)} is not a list of tables", right)
             raw = []
-    tables = []
-    for index, item in enumerate(raw):
-        if not isinstance(item, dict):
-            findings.add((name, index), f"{shown(item)} is not a table", right)
-            item = {}
-            tables.append(_read(item, (name, index), model, Findings()))
-        else:
-            tables.append(_read(item, (name, index), model, findings))
-    return tuple(tables)
+    strangers = [index for index, item in enumerate(raw) if not isinstance(item, dict)]
+    for index in strangers:
+        findings.add((name, index), f"{shown(raw[index])} is not a table", right)
+    if strangers:
+        return ()
+    return tuple(_read(item, (name, index), model, findings) for index, item in enumerate(raw))
 
 
 def _read(raw: Mapping[str, object], key: Key, model: type[T], findings: Findings) -> T:
@@ -186,6 +183,8 @@ def _note(
             findings.add(where, f"has {context['actual_length']} entries", f"it needs {size}")
         case "finite_number":
             findings.add(where, f"{shown(value)} is not a number to count with", "a finite number")
+        case "float_type" if isinstance(value, int) and not isinstance(value, bool):
+            findings.add(where, f"{shown(value)} is too large", "a number to count with")
         case _ if kind in _BOUNDS:
             bound, words = _BOUNDS[kind]
             limit = context[bound]
@@ -225,13 +224,13 @@ def _model_around(detail: ErrorDetails, model: type[BaseModel]) -> type[BaseMode
 
 
 _DEMANDS: Mapping[str, type[BaseModel]] = {
-    "constant": ConstantDemand,
-    "steps": StepsDemand,
-    "sine": SineDemand,
-    "trace": TraceDemand,
+    "<constant>": ConstantDemand,
+    "<steps>": StepsDemand,
+    "<sine>": SineDemand,
+    "<trace>": TraceDemand,
 }
 _INNER: Mapping[str, type[BaseModel]] = {
     "clients": ClientsTable,
     "sine": SineTable,
-    "table": NicTable,  # the branch of `nic` that is one
+    "<table>": NicTable,  # the branch of `nic` that is one
 }

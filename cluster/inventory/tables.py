@@ -82,9 +82,9 @@ class HostTable(Table):
     cpu_mhz: PositiveMhz = Field(description="CPU that VMs may use: the sum over the cores.")
     memory_mib: PositiveMib = Field(description="Memory that VMs may use.")
     nic: Annotated[
-        Annotated[NicName, Tag("name")] | Annotated[NicTable, Tag("table")],
+        Annotated[NicName, Tag("<name>")] | Annotated[NicTable, Tag("<table>")],
         Discriminator(
-            by_type(text="name", table="table"),
+            by_type(text="<name>", table="<table>"),
             custom_error_type="nic_type",
             custom_error_message='"1GbE", "10GbE", "unlimited" or a table with rate_mbit_s',
         ),
