@@ -179,8 +179,9 @@ class GapMeter:
         self._epoch = epoch if self._epoch is None else max(epoch, self._epoch)
 
     def drained(self) -> None:
-        """The remainder has arrived; gaps from here on are not the migration's."""
+        """The remainder has arrived, or probing pauses: the gap that follows is nobody's."""
         self._draining = False
+        self._last_s = None
 
     def gaps(self, epoch: int) -> Gaps | None:
         """What the migration to `epoch` cost; None before its first answer, or without probes."""

@@ -20,7 +20,7 @@ from cluster.inventory.model import Mode
 from cluster.migration.spec import Result, Trigger
 from cluster.observe.record import EventKind, EventRow, MigrationRow, Summary, TimelineRow
 from cluster.observe.report import report_html
-from cluster.observe.rows import to_json
+from cluster.observe.rows import from_json, to_json
 
 SUMMARY = "summary.json"
 MIGRATIONS = "migrations.parquet"
@@ -60,10 +60,26 @@ def event_line(event: EventRow) -> str:
     )
 
 
-def read_summary(directory: Path) -> dict[str, Any]:
-    """Read summary.json as plain data."""
-    found: dict[str, Any] = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
-    return found
+def rewrite_report(directory: Path) -> Path:
+    """Make report.html again from the other files of a run; return its path.
+
+    Raises:
+        OSError: If a file is missing or cannot be written.
+        ValueError: If a file is not what a run leaves.
+    """
+    page = report_html(
+        read_summary(directory),
+        read_migrations(directory),
+        read_timeline(directory),
+        read_events(directory),
+    )
+    _write_text(directory / REPORT, page)
+    return directory / REPORT
+
+
+def read_summary(directory: Path) -> Summary:
+    """Read summary.json."""
+    return from_json(Summary, json.loads((directory / SUMMARY).read_text(encoding="utf-8")))
 
 
 def read_migrations(directory: Path) -> list[MigrationRow]:
@@ -81,8 +97,18 @@ def read_timeline(directory: Path) -> list[TimelineRow]:
 def read_events(directory: Path) -> list[EventRow]:
     """Read events.jsonl."""
     lines = (directory / EVENTS).read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    return [EventRow(**{**row, "kind": EventKind(row["kind"])}) for row in rows]
+    return [_event(json.loads(line)) for line in lines]
+
+
+def _event(row: dict[str, Any]) -> EventRow:
+    return EventRow(
+        time_s=row["time_s"],
+        kind=EventKind(row["kind"]),
+        text=row["text"],
+        vm=row.get("vm"),
+        host=row.get("host"),
+        details=row.get("details", {}),
+    )
 
 
 def _schema(row_type: type[_Row]) -> pa.Schema:

@@ -123,6 +123,15 @@ def test_stalls_are_gaps_over_10_ms_until_the_remainder_has_drained():
     ) == meter.gaps(2)
 
 
+def test_a_pause_between_two_migrations_is_no_blackout():
+    """Nobody probes in between; a switchover that was not watched has no figure."""
+    meter = meter_of((0.0, 1), (0.004, 2))
+    meter.drained()
+    meter.answered(60.0, epoch=3)
+    meter.answered(60.5, epoch=3)
+    assert {2: Gaps(blackout_s=0.004)} == meter.all_gaps()
+
+
 def test_a_late_answer_of_the_source_is_no_way_back():
     meter = meter_of((0.000, 1), (0.008, 2), (0.009, 1), (0.010, 2))
     assert Gaps(blackout_s=pytest.approx(0.008)) == meter.gaps(2)

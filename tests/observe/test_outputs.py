@@ -12,6 +12,7 @@ from cluster.observe.outputs import (
     read_migrations,
     read_summary,
     read_timeline,
+    rewrite_report,
     write_run,
 )
 from cluster.observe.record import EventKind, EventRow, downtime_parts, migration_row
@@ -98,7 +99,7 @@ def test_a_run_leaves_five_files_and_nothing_half_written(written):
 
 
 def test_the_summarys_keys_are_the_interface(written):
-    summary = read_summary(written)
+    summary = json.loads((written / "summary.json").read_text(encoding="utf-8"))
     assert list(SUMMARY_KEYS) == list(summary)
     for key, inner in SUMMARY_KEYS.items():
         if inner is not None:
@@ -116,7 +117,37 @@ def test_what_is_written_is_read_back(written, run):
     assert run.migrations == read_migrations(written)
     assert run.timeline == read_timeline(written)
     assert run.events == read_events(written)
-    assert to_json(run.summary) == read_summary(written)
+    assert run.summary == read_summary(written)
+
+
+def test_a_report_is_made_again_from_the_other_files(run, tmp_path):
+    write_run(tmp_path, run.summary, run.migrations, run.timeline, run.events)
+    first = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (tmp_path / "report.html").unlink()
+    assert tmp_path / "report.html" == rewrite_report(tmp_path)
+    assert first == (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_directory_without_a_run_has_no_report(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        rewrite_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("summary.json", "[]"),
+        ("summary.json", '{"scenario": "x"}'),
+        ("summary.json", "{"),
+        ("migrations.parquet", "no parquet"),
+        ("events.jsonl", '{"time_s": 0, "kind": "no such kind", "text": ""}'),
+    ],
+)
+def test_files_that_are_no_runs_are_refused(run, tmp_path, name, content):
+    write_run(tmp_path, run.summary, run.migrations, run.timeline, run.events)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError):  # noqa: PT011  # each library has its own words
+        rewrite_report(tmp_path)
 
 
 def test_each_line_of_events_is_json_with_its_words(written, run):
