@@ -226,7 +226,10 @@ def prediction(migrations: Sequence[MigrationRow]) -> Figure | None:
         return None
     values = [value for predicted, measured, _ in rows for value in (predicted, measured)]
     ends = [min(values) * 0.8, max(values) * 1.2]
-    scale = "log" if ends[1] > 20 * ends[0] else "linear"
+    scale: Json = {"type": "linear"}
+    if ends[1] > 20 * ends[0]:
+        ticks = [step * 10.0**power for power in range(-3, 6) for step in (1, 2, 5)]
+        scale = {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
     traces: list[Json] = [
         {
             "type": "scatter",
@@ -252,8 +255,8 @@ def prediction(migrations: Sequence[MigrationRow]) -> Figure | None:
     ]
     layout: Json = {
         "height": 360,
-        "xaxis": {"title": {"text": "predicted downtime (ms)"}, "type": scale},
-        "yaxis": {"title": {"text": "measured downtime (ms)"}, "type": scale},
+        "xaxis": {"title": {"text": "predicted downtime (ms)"}, **scale},
+        "yaxis": {"title": {"text": "measured downtime (ms)"}, **scale},
     }
     return Figure(traces=traces, layout=layout)
 
