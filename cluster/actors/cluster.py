@@ -12,7 +12,7 @@ from cluster.actors.load import Books, Load
 from cluster.actors.replies import Handle
 from cluster.actors.verifying import Audit
 from cluster.actors.virtualcenter import ClusterView, VirtualCenter
-from cluster.guests.clients import Settlement
+from cluster.guests.clients import Gaps, Settlement
 from cluster.inventory.model import Scenario
 from cluster.memory.tracker import TrackerKind
 
@@ -78,6 +78,15 @@ class Cluster:
     def begin(self) -> None:
         """Start the scenario's clock and the clients."""
         ray.get([self.load.start.remote(), self.center.begin.remote()], timeout=_SILENCE_S_MAX)
+
+    def stopping(self) -> None:
+        """Start nothing new; what is under way comes to its end."""
+        ray.get(self.center.stopping.remote(), timeout=_SILENCE_S_MAX)
+
+    def gaps(self, wanted: list[tuple[str, int]]) -> list[Gaps | None]:
+        """Return what clients felt of migrations, each by (vm, epoch it led to), if seen yet."""
+        found: list[Gaps | None] = ray.get(self.load.gaps.remote(wanted), timeout=_SILENCE_S_MAX)
+        return found
 
     def settle(self) -> list[Books]:
         """Stop the clients after their last answers, and return their books."""

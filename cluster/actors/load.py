@@ -56,10 +56,11 @@ class Load:
         for spec in self._specs:
             self._vms[spec.name] = _VmLoad(spec, self)
 
-    async def blackout_s(self, vm: str, epoch: int) -> float | None:
-        """Return the blackout of the migration that led to `epoch`; None if not seen (yet)."""
-        gaps = self._vms[vm].meter.gaps(epoch) if vm in self._vms else None
-        return None if gaps is None else gaps.blackout_s
+    async def gaps(self, wanted: list[tuple[str, int]]) -> list[Gaps | None]:
+        """Return what clients felt of migrations, each by (vm, epoch it led to), if seen yet."""
+        return [
+            self._vms[vm].meter.gaps(epoch) if vm in self._vms else None for vm, epoch in wanted
+        ]
 
     async def counts(self) -> tuple[int, int]:
         """Return requests sent and answered so far, by all clients and probes."""

@@ -1,7 +1,10 @@
 """A Ray to run on: one of our own, started here and removed afterwards, or somebody's cluster."""
 
 import contextlib
+import io
+import logging
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -11,6 +14,7 @@ from typing import Any
 
 import ray
 
+_LOG = logging.getLogger("vmotion.ray")
 _STORE_BYTES_MIN = 256 << 20
 _STORE_BYTES_MAX = 2 << 30
 
@@ -32,19 +36,19 @@ def ray_session(address: str | None, *, namespace: str, packages: list[str]) -> 
     Raises:
         NoRay: If there is none at `address`, or it cannot start here.
     """
-    if address is None:
-        with _own_ray(namespace):
-            yield
-    else:
-        with _their_ray(address, namespace, packages):
-            yield
+    session = _own_ray(namespace) if address is None else _their_ray(address, namespace, packages)
+    with contextlib.redirect_stdout(_Aside()), session:
+        yield
 
 
 @contextlib.contextmanager
 def _own_ray(namespace: str) -> Iterator[None]:
     # A short path: Ray's Unix sockets lie below it, and their length is limited to 107.
     directory = tempfile.mkdtemp(prefix="vmotion-ray-")
+    token = os.environ.get("RAY_AUTH_TOKEN")
     try:
+        # A token of this session alone; otherwise Ray would leave one in the user's home.
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         # An address of "local" starts a new Ray even where a stale file or a variable
         # in the environment points to another one.
         _init(
@@ -61,6 +65,10 @@ def _own_ray(namespace: str) -> Iterator[None]:
     finally:
         ray.shutdown()
         shutil.rmtree(directory, ignore_errors=True)
+        if token is None:
+            del os.environ["RAY_AUTH_TOKEN"]
+        else:
+            os.environ["RAY_AUTH_TOKEN"] = token
 
 
 @contextlib.contextmanager
@@ -90,9 +98,22 @@ def _their_ray(address: str, namespace: str, packages: list[str]) -> Iterator[No
 
 
 def _init(**options: Any) -> None:
-    """Start or join Ray, quietly; Ctrl-C keeps meaning what it meant before."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    """Start or join Ray, quietly."""
     ray.init(configure_logging=False, log_to_driver=False, **options)
+
+
+class _Aside(io.TextIOBase):
+    """Takes what Ray prints to stdout in the middle of a run, and logs it instead.
+
+    A run's stdout is for its user, and may be a JSON document. Ray prints there, among
+    others, that many workers were started, which is what a cluster of actors is.
+    """
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            if line.strip():
+                _LOG.info("%s", line)
+        return len(text)
 
 
 def _store_bytes() -> int:

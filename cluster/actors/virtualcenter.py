@@ -17,6 +17,7 @@ from cluster.actors.reports import HostFacts, HostSample, MigrationProgress, Ver
 from cluster.inventory.model import Scenario
 from cluster.migration.spec import MigrationSpec, Outcome, not_begun
 from cluster.migration.story import Entry
+from cluster.policy.balancing import Balance
 from cluster.policy.center import Center
 from cluster.policy.messages import (
     CancelMigration,
@@ -106,13 +107,14 @@ class ClusterView:
     """What there is to see now, and what has happened since the last look.
 
     Attributes:
+        time_s: Of the scenario: 0 until everything is up.
         all_up: Every VM has started or ended trying.
         vms: (name, host or None, power state).
     """
 
     time_s: float
     all_up: bool
-    imbalance: float
+    balance: Balance
     hosts: tuple[HostView, ...]
     vms: tuple[tuple[str, str | None, PowerState], ...]
     migrations: tuple[MigrationView, ...]
@@ -160,9 +162,8 @@ class VirtualCenter:
 
     async def begin(self) -> None:
         """Start the scenario's clock: its events and DRS count from now."""
-        self._zero_s = time.monotonic()
         for host in self._hosts.values():
-            host.begin.remote(0.0)
+            self._call(host.begin.remote(0.0))
         self._feed(Started())
 
     async def stopping(self) -> None:
@@ -194,9 +195,9 @@ class VirtualCenter:
         """Return what there is to see, and hand out what has happened since the last call."""
         state = self._center.state
         view = ClusterView(
-            time_s=self._now(),
+            time_s=self._center.scenario_s(self._now()),
             all_up=self._center.all_up,
-            imbalance=self._center.imbalance(),
+            balance=self._center.balance(),
             hosts=tuple(self._host_view(name) for name in state.hosts),
             vms=tuple((name, vm.host, vm.power) for name, vm in state.vms.items()),
             migrations=tuple(
@@ -307,7 +308,8 @@ class VirtualCenter:
                 self._spawn(self._solve(command))
             case Record():
                 if len(self._happened) < _STORY_MAX:
-                    self._happened.append(Happening(time_s=self._now(), record=command))
+                    time_s = self._center.scenario_s(self._now())
+                    self._happened.append(Happening(time_s=time_s, record=command))
             case GrantCommit() | RefuseCommit():
                 pass  # the answer of `commit`
 
@@ -359,7 +361,8 @@ class VirtualCenter:
         except RayError as error:
             refusal = f"{spec.source} did not answer: {type(error).__name__}"
         if refusal:
-            self._end(spec.id, not_begun(refusal, now=self._now()), ())
+            began_s = self._center.scenario_s(self._now())
+            self._end(spec.id, not_begun(refusal, now=began_s), ())
 
     def _end(self, migration: str, outcome: Outcome, story: tuple[Entry, ...]) -> None:
         self._progress.pop(migration, None)

@@ -1,6 +1,7 @@
 """DRS in operation: when to solve, with which snapshot, and what to do with the plan."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from cluster.policy.preflight import compatible
 from cluster.policy.state import ClusterState, HostState, PowerState
 from drs import Plan, Policy, Snapshot
 from drs import model as drs_model
-from drs.load import imbalance
+from drs.load import deviations, entitlement, host_usage, imbalance, imbalance_target
 from drs.rules import Affinity, AntiAffinity, Rule, Strength, VmHostAffinity, VmHostAntiAffinity
 
 _AUTOMATION = {
@@ -91,6 +92,23 @@ def snapshot_of(state: ClusterState) -> Snapshot:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """How even the cluster is.
+
+    Attributes:
+        imbalance: Over all resources, as the migration threshold is compared with it.
+        by_resource: (name, standard deviation of the normalised load over hosts).
+        target: Below it the threshold has no recommendation left; inf if it never balances.
+        rule_violations: By VMs as they are held now.
+    """
+
+    imbalance: float
+    by_resource: tuple[tuple[str, float], ...]
+    target: float
+    rule_violations: int
+
+
 class Balancing:
     """One solve at a time, every interval; a late plan is dropped."""
 
@@ -117,9 +135,19 @@ class Balancing:
         self._next_s = None
         self._asked = None
 
-    def imbalance(self) -> float:
-        """Return the cluster's imbalance now, as DRS computes it."""
-        return imbalance(snapshot_of(self._state), self._policy)
+    def balance(self) -> Balance:
+        """Return the cluster's balance now, as DRS computes it."""
+        snapshot = snapshot_of(self._state)
+        on = snapshot.connected()
+        usage = host_usage(entitlement(snapshot), snapshot.placement, len(snapshot.hosts))
+        spread = deviations(usage[on] / snapshot.capacity[on])
+        held = self._state.occupancy()
+        return Balance(
+            imbalance=imbalance(snapshot, self._policy),
+            by_resource=tuple(zip(snapshot.resources, spread.tolist(), strict=True)),
+            target=imbalance_target(self._settings.threshold, int(on.sum())),
+            rule_violations=sum(len(rule.check(held)) for rule in snapshot.rules),
+        )
 
     def tick(self, *, now: float, rng: np.random.Generator) -> list[Command]:
         """Ask for a plan if a pass is due and none is being made."""

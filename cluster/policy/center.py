@@ -4,7 +4,7 @@ import numpy as np
 
 from cluster.inventory.model import Scenario, TimedEvent, TimedKind
 from cluster.migration.spec import Trigger
-from cluster.policy.balancing import Balancing
+from cluster.policy.balancing import Balance, Balancing
 from cluster.policy.messages import (
     CancelRequested,
     Command,
@@ -60,14 +60,18 @@ class Center:
             due.append(self._began_s + self._schedule[-1].at_s)
         return min((at for at in due if at is not None), default=None)
 
+    def scenario_s(self, now: float) -> float:
+        """Return the scenario's time: 0 until everything is up, then seconds since."""
+        return 0.0 if self._began_s is None else now - self._began_s
+
     @property
     def all_up(self) -> bool:
         """Whether every VM has started, or has ended trying."""
         return all(vm.power is not PowerState.STARTING for vm in self.state.vms.values())
 
-    def imbalance(self) -> float:
-        """Return the cluster's imbalance now, as DRS computes it."""
-        return self._balancing.imbalance()
+    def balance(self) -> Balance:
+        """Return the cluster's balance now, as DRS computes it."""
+        return self._balancing.balance()
 
     def handle(self, event: Event, *, now: float, rng: np.random.Generator) -> tuple[Command, ...]:
         """Take one event and decide."""
@@ -155,7 +159,7 @@ class Center:
             )
         ]
 
-    def _vm_ended(self, event: VmEnded) -> list[Command]:
+    def _vm_ended(self, event: VmEnded, *, wanted: bool = False) -> list[Command]:
         """A VM that another host owns by now is not this report's business."""
         vm = self.state.vms[event.vm]
         if vm.power is PowerState.OFF or not self.state.ownership.release(
@@ -166,7 +170,7 @@ class Center:
         return [
             Record(
                 topic=Topic.VM,
-                what="powered_off",
+                what="powered_off" if wanted else "failed",
                 text=f"{event.vm} powered off: {event.reason}",
                 fields=(("vm", event.vm), ("host", host), ("reason", event.reason)),
             )
@@ -239,7 +243,7 @@ class Center:
     def _change_demand(self, vm: VmRecord, event: TimedEvent, now: float) -> list[Command]:
         if event.demand is None:
             return []
-        vm.demand, vm.demand_from_s = event.demand, now
+        vm.demand, vm.demand_from_s = event.demand, self.scenario_s(now)
         note = Record(
             topic=Topic.VM,
             what="demand_changed",
@@ -249,7 +253,7 @@ class Center:
         if vm.host is None:
             return [note]
         return [
-            SetDemand(vm=vm.spec.name, host=vm.host, demand=event.demand, from_s=now),
+            SetDemand(vm=vm.spec.name, host=vm.host, demand=event.demand, from_s=vm.demand_from_s),
             note,
         ]
 
@@ -258,7 +262,7 @@ class Center:
             return []
         host = vm.host
         ended = VmEnded(vm=vm.spec.name, epoch=vm.epoch, reason="by the scenario")
-        return [PowerOff(vm=vm.spec.name, host=host), *self._vm_ended(ended)]
+        return [PowerOff(vm=vm.spec.name, host=host), *self._vm_ended(ended, wanted=True)]
 
     def _request(self, event: MigrationRequested, now: float) -> list[Command]:
         if self._stopping:

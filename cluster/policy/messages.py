@@ -197,7 +197,7 @@ class SetShares:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetDemand:
-    """Give a VM another demand profile, whose time counts from `from_s`."""
+    """Give a VM another demand profile; its time counts from `from_s` of the scenario."""
 
     vm: str
     host: str

@@ -1,0 +1,121 @@
+"""`vmotion`: parse the command line, call, print.
+
+Exit status: 0 done; 1 the operation failed or was refused, with the reasons on stderr;
+2 bad usage or bad input; 130 interrupted.
+"""
+
+import click
+
+# Each command imports what it needs when it runs: `vmotion --help` must not load Ray.
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vmotion")
+def main() -> None:
+    """A VMware-style cluster that really runs: hosts and VMs as Ray actors, live migration
+    of real memory, and DRS.
+
+    \b
+    Examples:
+      vmotion run examples/quickstart.toml --out out
+      vmotion check my-scenario.toml
+      vmotion schema > scenario.schema.json
+    """
+
+
+@main.command()
+@click.argument("scenario", type=click.Path())
+@click.option("--out", type=click.Path(file_okay=False), help="Write the run's files there.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json to stdout at the end.")
+@click.option(
+    "--ray-address",
+    metavar="HOST:PORT",
+    help="Use this running Ray cluster, from one of its nodes. Without it a Ray of its own "
+    "starts here and is shut down afterwards.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    help="Serve Prometheus metrics on this port. Default 9400, or a free one if that is taken.",
+)
+@click.option("--seed", type=click.IntRange(0), help="Instead of the scenario's own seed.")
+@click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds to run for.")
+@click.option("--plain", is_flag=True, help="Print lines even on a terminal.")
+def run(
+    scenario: str,
+    out: str | None,
+    as_json: bool,
+    ray_address: str | None,
+    metrics_port: int | None,
+    seed: int | None,
+    duration: float | None,
+    plain: bool,
+) -> None:
+    """Run a scenario live on Ray, with real memory and real migrations.
+
+    Shows hosts, migrations and the imbalance while it runs, and checks every page and every
+    request at the end. The exit status is 1 if a page or a request went wrong.
+
+    \b
+    Examples:
+      vmotion run examples/quickstart.toml --out out
+      vmotion run examples/quickstart.toml --json | jq .downtime_s
+      vmotion run my.toml --ray-address 10.0.0.1:6379 --metrics-port 9500
+    """
+    from cluster.cli.run import run_command
+
+    raise SystemExit(
+        run_command(
+            scenario,
+            out=out,
+            as_json=as_json,
+            ray_address=ray_address,
+            metrics_port=metrics_port,
+            seed=seed,
+            duration_s=duration,
+            plain=plain,
+        )
+    )
+
+
+@main.command()
+@click.argument("scenario", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
+def check(scenario: str, as_json: bool) -> None:
+    """Say everything that is wrong with a scenario file, without running it.
+
+    \b
+    Examples:
+      vmotion check examples/quickstart.toml
+      vmotion check my.toml --json
+    """
+    from cluster.cli.run import check_command
+
+    raise SystemExit(check_command(scenario, as_json=as_json))
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors.
+
+    \b
+    Example:
+      vmotion schema > scenario.schema.json
+    """
+    from cluster.cli.run import print_schema
+
+    print_schema()
+
+
+@main.command()
+@click.argument("directory", type=click.Path(file_okay=False))
+def report(directory: str) -> None:
+    """Make report.html again from a run's files.
+
+    \b
+    Example:
+      vmotion report out
+    """
+    from cluster.cli.run import report_command
+
+    raise SystemExit(report_command(directory))

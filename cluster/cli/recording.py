@@ -1,0 +1,239 @@
+"""Turns what VirtualCenter shows, look by look, into the rows and metrics of a run."""
+
+from collections.abc import Mapping
+
+from cluster.actors.cluster import Cluster
+from cluster.actors.reports import Verification
+from cluster.actors.virtualcenter import ClusterView, EndedMigration, Happening, HostView
+from cluster.guests.clients import Gaps
+from cluster.inventory.model import Scenario
+from cluster.migration.spec import MigrationSpec, Trigger, not_begun
+from cluster.observe.exporter import ActiveMigration, Exporter
+from cluster.observe.record import (
+    DrsPass,
+    EventKind,
+    EventRow,
+    MigrationRow,
+    TimelineRow,
+    migration_row,
+)
+from cluster.policy.messages import Record, Topic
+
+# A client has seen a migration by then, or does not look.
+_GAPS_S_MAX = 3.0
+
+_KINDS = {
+    (Topic.VM, "powered_on"): EventKind.VM_POWERED_ON,
+    (Topic.VM, "powered_off"): EventKind.VM_POWERED_OFF,
+    (Topic.VM, "power_on_failed"): EventKind.VM_FAILED,
+    (Topic.VM, "failed"): EventKind.VM_FAILED,
+    (Topic.VM, "demand_changed"): EventKind.DEMAND_CHANGED,
+    (Topic.DRS, "pass"): EventKind.DRS_PASSED,
+    (Topic.MIGRATION, "started"): EventKind.MIGRATION_STARTED,
+    (Topic.HOST, "connected"): EventKind.HOST_CHANGED,
+    (Topic.HOST, "failed"): EventKind.HOST_CHANGED,
+}
+
+
+class Recorder:
+    """Collects a run; everything it knows it was told by a view.
+
+    Attributes:
+        events, migrations, timeline, passes, unmet_ratios: What has been recorded, in order.
+        mismatched_pages: Found by comparing migrated memory with the source's.
+        problems: Defects that fail the run.
+    """
+
+    def __init__(self, scenario: Scenario, exporter: Exporter) -> None:
+        self._scenario = scenario
+        self._exporter = exporter
+        self.events: list[EventRow] = []
+        self.migrations: list[MigrationRow] = []
+        self.timeline: list[TimelineRow] = []
+        self.passes: list[DrsPass] = []
+        self.unmet_ratios: list[float] = []
+        self.rule_violations = 0
+        self.mismatched_pages = 0
+        self.problems: list[str] = []
+        self._waiting: list[tuple[float, EndedMigration]] = []
+        self._sampled_s = 0.0
+        self._bytes: dict[str, tuple[int, int]] = {}
+
+    def look(self, view: ClusterView, cluster: Cluster) -> list[EventRow]:
+        """Take in a view; return what has happened since the last one."""
+        happened = [self._happening(one) for one in view.happened]
+        happened += [self._problem(view.time_s, text) for text in view.problems]
+        happened += [row for row in map(self._verification, view.verified) if row is not None]
+        for ended in view.ended:
+            self._waiting.append((view.time_s, ended))
+        self._note_gaps(view.time_s, cluster)
+        self._under_way(view)
+        if view.time_s - self._sampled_s >= self._scenario.sample_s > 0.0:
+            self._sample(view)
+        self.events += happened
+        return happened
+
+    def finish(self, gaps: Mapping[str, Mapping[int, Gaps]]) -> None:
+        """Close the books with what clients felt, by VM and epoch."""
+        for _, ended in self._waiting:
+            self._end(ended, gaps.get(ended.spec.vm, {}).get(ended.spec.epoch))
+        self._waiting = []
+
+    def note(self, row: EventRow) -> None:
+        """Add an event of the run itself."""
+        self.events.append(row)
+
+    @property
+    def balanced_from_s(self) -> float:
+        """When DRS first found something to do: the imbalance it met is where the run starts."""
+        return next((one.time_s for one in self.passes if one.recommended), 0.0)
+
+    # What views hold.
+
+    def _happening(self, one: Happening) -> EventRow:
+        record = one.record
+        fields = dict(record.fields)
+        kind = _KINDS.get((record.topic, record.what), EventKind.NOTE)
+        if record.topic is Topic.MIGRATION and record.what in _ENDS:
+            kind = EventKind.MIGRATION_ENDED
+        if record.topic is Topic.DRS and record.what == "pass":
+            self._pass(one.time_s, record)
+        if record.topic is Topic.MIGRATION and record.what == "refused":
+            self._refused(one.time_s, record)
+        vm, host = fields.pop("vm", None), fields.pop("host", None)
+        return EventRow(
+            time_s=one.time_s,
+            kind=kind,
+            text=record.text,
+            vm=None if vm is None else str(vm),
+            host=None if host is None else str(host),
+            details=fields,
+        )
+
+    def _problem(self, time_s: float, text: str) -> EventRow:
+        self.problems.append(text)
+        return EventRow(time_s=time_s, kind=EventKind.INTEGRITY_FAILED, text=text)
+
+    def _verification(self, found: Verification) -> EventRow | None:
+        self._exporter.pages_verified(pages=found.pages, mismatched_pages=found.mismatched_pages)
+        self.mismatched_pages += found.mismatched_pages
+        if not found.mismatched_pages and not found.error:
+            return None
+        wrong = found.error or f"{found.mismatched_pages} of {found.pages} pages differ"
+        text = f"{found.vm} after {found.migration}: {wrong}"
+        self.problems.append(text)
+        return EventRow(
+            time_s=self._sampled_s, kind=EventKind.INTEGRITY_FAILED, text=text, vm=found.vm
+        )
+
+    def _pass(self, time_s: float, record: Record) -> None:
+        fields = dict(record.fields)
+        recommendations = fields["recommendations"]
+        assert isinstance(recommendations, tuple)
+        passed = DrsPass(
+            time_s=time_s,
+            solve_s=_number(fields["solve_s"]),
+            imbalance_before=_number(fields["imbalance_before"]),
+            imbalance_after=_number(fields["imbalance_after"]),
+            priorities=tuple(priority for _, _, priority, _ in recommendations),
+            applied=int(_number(fields["applied"])),
+        )
+        self.passes.append(passed)
+        self._exporter.drs_passed(passed)
+
+    def _refused(self, time_s: float, record: Record) -> None:
+        fields = dict(record.fields)
+        memory = {vm.name: vm.memory_bytes for vm in self._scenario.vms}
+        spec = MigrationSpec(
+            id=str(fields.get("migration", "")),
+            vm=str(fields.get("vm", "")),
+            source=str(fields.get("source") or ""),
+            destination=str(fields.get("destination") or ""),
+            epoch=0,
+            memory_bytes=memory.get(str(fields.get("vm", "")), 0),
+            mode=self._scenario.migration.mode,
+            trigger=Trigger(fields.get("trigger", Trigger.USER.value)),
+        )
+        row = migration_row(spec, not_begun(str(fields.get("reason", record.text)), now=time_s))
+        self.migrations.append(row)
+        self._exporter.migration_ended(row)
+
+    def _note_gaps(self, time_s: float, cluster: Cluster) -> None:
+        """Close migrations whose blackout is known, or will not be."""
+        if not self._waiting:
+            return
+        wanted = [(ended.spec.vm, ended.spec.epoch) for _, ended in self._waiting]
+        still: list[tuple[float, EndedMigration]] = []
+        for (ended_s, ended), gaps in zip(self._waiting, cluster.gaps(wanted), strict=True):
+            if gaps is None and time_s - ended_s < _GAPS_S_MAX:
+                still.append((ended_s, ended))
+            else:
+                self._end(ended, gaps)
+        self._waiting = still
+
+    def _end(self, ended: EndedMigration, gaps: Gaps | None) -> None:
+        row = migration_row(
+            ended.spec,
+            ended.outcome,
+            client_blackout_s=None if gaps is None else gaps.blackout_s,
+        )
+        self.migrations.append(row)
+        self._exporter.migration_ended(row, epoch=ended.spec.epoch)
+
+    def _under_way(self, view: ClusterView) -> None:
+        active = [
+            ActiveMigration(
+                vm=m.spec.vm,
+                source=m.spec.source,
+                destination=m.spec.destination,
+                round=m.progress.round if m.progress else 0,
+                dirty_bytes=m.progress.dirty_pages * 4096 if m.progress else 0,
+                rate_bytes_per_second=m.progress.rate_bytes_per_second if m.progress else 0.0,
+            )
+            for m in view.migrations
+            if m.started_s is not None
+        ]
+        queued = len(view.migrations) - len(active)
+        self._exporter.migrations_under_way(active, queued=queued)
+
+    def _sample(self, view: ClusterView) -> None:
+        interval_s = view.time_s - self._sampled_s
+        self._sampled_s = view.time_s
+        rows = [self._row(view, host, interval_s) for host in view.hosts]
+        demand = sum(host.demand_mhz for host in view.hosts)
+        granted = sum(host.granted_mhz for host in view.hosts)
+        unmet = max(0.0, 1.0 - granted / demand) if demand > 0 else 0.0
+        self.timeline += rows
+        self.unmet_ratios.append(unmet)
+        self.rule_violations = view.balance.rule_violations
+        self._exporter.sampled(
+            rows,
+            interval_s=interval_s,
+            resource_imbalance=dict(view.balance.by_resource),
+            unmet_demand_ratio=unmet,
+            rule_violations=view.balance.rule_violations,
+            imbalance_target=view.balance.target,
+        )
+
+    def _row(self, view: ClusterView, host: HostView, interval_s: float) -> TimelineRow:
+        tx, rx = self._bytes.get(host.name, (host.tx_bytes, host.rx_bytes))
+        self._bytes[host.name] = (host.tx_bytes, host.rx_bytes)
+        return TimelineRow(
+            time_s=view.time_s,
+            host=host.name,
+            cpu_load=host.demand_mhz / host.cpu_mhz,
+            memory_load=host.used_mib / host.memory_mib,
+            vms=host.vms,
+            tx_bytes_per_second=(host.tx_bytes - tx) / interval_s,
+            rx_bytes_per_second=(host.rx_bytes - rx) / interval_s,
+            state=host.state.value,
+            imbalance=view.balance.imbalance,
+        )
+
+
+_ENDS = frozenset({"completed", "aborted", "lost", "refused"})
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return float(value)
