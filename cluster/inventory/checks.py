@@ -18,9 +18,16 @@ from cluster.inventory.tables import EventTable
 def check(draft: Draft) -> None:
     """Note everything about sizes, places and times that cannot be."""
     hosts = tuple(draft.hosts.specs.values())
+    networks = _distinct(network for host in hosts for network in host.networks)
+    datastores = _distinct(datastore for host in hosts for datastore in host.datastores)
     for key, vm in draft.samples:
+        before = len(draft.findings.found)
         _check_amounts(draft, vm, key)
-        _check_some_host_fits(draft, vm, key, hosts)
+        if hosts:
+            _check_largest(draft, vm, key, hosts)
+            _check_known(draft, vm, key, networks, datastores)
+        if before == len(draft.findings.found) and hosts:
+            _check_one_host_has_all(draft, vm, key, hosts)
     for vm in draft.vms.specs.values():
         if vm.host in draft.hosts.specs:
             _check_own_host(draft, vm, draft.vms.origins[vm.name], draft.hosts.specs[vm.host])
@@ -43,11 +50,7 @@ def _check_amounts(draft: Draft, vm: VmSpec, key: Key) -> None:
         add((*key, "memory_reservation_mib"), wrong, f"at most {vm.memory_mib}")
 
 
-def _check_some_host_fits(draft: Draft, vm: VmSpec, key: Key, hosts: tuple[HostSpec, ...]) -> None:
-    """The VM is larger than no host, and one host has all that it needs."""
-    if not hosts:
-        return
-    before = len(draft.findings.found)
+def _check_largest(draft: Draft, vm: VmSpec, key: Key, hosts: tuple[HostSpec, ...]) -> None:
     if all(vm.memory_mib > host.memory_mib for host in hosts):
         largest = max(host.memory_mib for host in hosts)
         wrong = f"a VM of {vm.memory_mib} MiB is larger than any host"
@@ -56,16 +59,24 @@ def _check_some_host_fits(draft: Draft, vm: VmSpec, key: Key, hosts: tuple[HostS
         largest_mhz = max(host.cpu_mhz for host in hosts)
         wrong = f"a VM of {vm.cpu_mhz:g} MHz is larger than any host"
         draft.findings.add((*key, "cpu_mhz"), wrong, f"at most {largest_mhz:g}")
-    networks = _distinct(network for host in hosts for network in host.networks)
+
+
+def _check_known(
+    draft: Draft, vm: VmSpec, key: Key, networks: tuple[str, ...], datastores: tuple[str, ...]
+) -> None:
     for network in vm.networks:
         if network not in networks and not draft.findings.touch((*key, "networks")):
             wrong = f'no host has the network "{network}"'
             draft.findings.add((*key, "networks"), wrong, suggestion(network, networks))
-    datastores = _distinct(datastore for host in hosts for datastore in host.datastores)
-    if vm.datastore not in datastores:
+    if vm.datastore not in datastores and not draft.findings.touch((*key, "datastore")):
         wrong = f'no host has the datastore "{vm.datastore}"'
         draft.findings.add((*key, "datastore"), wrong, suggestion(vm.datastore, datastores))
-    if before == len(draft.findings.found) and all(_lacks(vm, host) for host in hosts):
+
+
+def _check_one_host_has_all(
+    draft: Draft, vm: VmSpec, key: Key, hosts: tuple[HostSpec, ...]
+) -> None:
+    if all(_lacks(vm, host) for host in hosts):
         wrong = "no single host has the memory, the CPU, the networks and the datastore it needs"
         draft.findings.add(key, wrong, "one host at least that has them all")
 
