@@ -45,10 +45,11 @@ def ray_session(address: str | None, *, namespace: str, packages: list[str]) -> 
 def _own_ray(namespace: str) -> Iterator[None]:
     # A short path: Ray's Unix sockets lie below it, and their length is limited to 107.
     directory = tempfile.mkdtemp(prefix="vmotion-ray-")
-    token = os.environ.get("RAY_AUTH_TOKEN")
+    # A token of this session alone; otherwise Ray would leave one in the user's home.
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    before = {name: os.environ.get(name) for name in secret}
     try:
-        # A token of this session alone; otherwise Ray would leave one in the user's home.
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ.update(secret)
         # An address of "local" starts a new Ray even where a stale file or a variable
         # in the environment points to another one.
         _init(
@@ -65,10 +66,11 @@ def _own_ray(namespace: str) -> Iterator[None]:
     finally:
         ray.shutdown()
         shutil.rmtree(directory, ignore_errors=True)
-        if token is None:
-            del os.environ["RAY_AUTH_TOKEN"]
-        else:
-            os.environ["RAY_AUTH_TOKEN"] = token
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from cluster.guests.base import Array, Guest
 from cluster.guests.chance import GOLDEN
-from cluster.inventory.model import PAGE_BYTES
+from cluster.page import PAGE_BYTES
 
 COUNTER_BYTES = 8
 VALUE_BYTES = 256

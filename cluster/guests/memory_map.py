@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.guests.base import STATE_BYTES_MAX, Array, Guest
-from cluster.inventory.model import PAGE_BYTES
+from cluster.page import PAGE_BYTES
 
 HEADER_BYTES = PAGE_BYTES
 PROBES_ANSWERED = 0  # index into the header

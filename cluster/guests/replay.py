@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from cluster.guests.base import Guest
 from cluster.guests.memory_map import Buffer, bind, make_guest, restore_state
-from cluster.inventory.model import PAGE_BYTES
+from cluster.page import PAGE_BYTES
 
 # Problems named in words; the rest is counted.
 NAMED_MAX = 5

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from cluster.inventory.demand import Demand
+from cluster.page import PAGE_BYTES as PAGE_BYTES
 
-PAGE_BYTES = 4096
 MIB = 1 << 20
 
 

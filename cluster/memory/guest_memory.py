@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-PAGE_BYTES = 4096
+from cluster.page import PAGE_BYTES as PAGE_BYTES
 
 Bytes = npt.NDArray[np.uint8]
 Pages = npt.NDArray[np.int64]

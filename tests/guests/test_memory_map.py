@@ -15,7 +15,7 @@ from cluster.guests.memory_map import (
     place,
     restore_state,
 )
-from cluster.inventory.model import PAGE_BYTES
+from cluster.page import PAGE_BYTES
 
 PAGES = 16
 VM_BYTES = PAGES * PAGE_BYTES

@@ -15,7 +15,7 @@ from cluster.guests.memory_map import bind, capture_state, make_guest, restore_s
 from cluster.guests.replay import OperationLog, ReplayError, compare_pages, merge, replay
 from cluster.guests.trace import Trace
 from cluster.guests.writer import Writer
-from cluster.inventory.model import PAGE_BYTES
+from cluster.page import PAGE_BYTES
 
 VM_BYTES = 1 << 20
 PROGRAMS = {
