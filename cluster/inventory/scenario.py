@@ -39,7 +39,7 @@ def load(path: str | Path) -> Scenario:
             raise _one(str(path), "the file is not there", "the path of a scenario file")
         if path.stat().st_size > FILE_BYTES_MAX:
             raise _one(str(path), "the file is too large", f"at most {FILE_BYTES_MAX >> 20} MiB")
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")  # some editors put a mark first
     except OSError as error:
         raise _one(str(path), f"cannot be read: {error.strerror}", "a readable file") from error
     except UnicodeDecodeError as error:

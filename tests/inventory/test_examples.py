@@ -10,7 +10,7 @@ import pytest
 from cluster.guests.base import Budget
 from cluster.guests.memory_map import bind, make_guest
 from cluster.guests.registry import load_guest
-from cluster.inventory.model import MIB, Scenario
+from cluster.inventory.model import MIB
 from cluster.inventory.scenario import load, loads
 from cluster.inventory.schema import schema
 
@@ -33,44 +33,6 @@ def test_the_smallest_scenario_of_the_documentation_loads(tmp_path):
     text = (DOCS / "scenarios.md").read_text(encoding="utf-8")
     (tmp_path / "doc.toml").write_text(text.partition("```toml\n")[2].partition("```")[0])
     assert 2 == len(load(tmp_path / "doc.toml").vms)
-
-
-def _host_loads(scenario: Scenario, time_s: float) -> dict[str, float]:
-    """Demand on each host over its capacity, if nothing ever moved."""
-    loads = {host.name: 0.0 for host in scenario.hosts}
-    demands = {vm.name: (0.0, vm.demand) for vm in scenario.vms}
-    for event in scenario.events:
-        if event.demand is not None and event.at_s <= time_s:
-            demands |= dict.fromkeys(event.vms, (event.at_s, event.demand))
-    capacity = {host.name: host.cpu_mhz for host in scenario.hosts}
-    for vm in scenario.vms:
-        assert vm.host is not None
-        since_s, demand = demands[vm.name]
-        loads[vm.host] += min(demand.at(time_s - since_s), vm.cpu_mhz) / capacity[vm.host]
-    return loads
-
-
-def _imbalance(scenario: Scenario, time_s: float) -> float:
-    return float(np.std(list(_host_loads(scenario, time_s).values())))
-
-
-def test_the_quickstart_starts_level_and_then_overloads_one_host_after_the_other():
-    scenario = load(EXAMPLES / "quickstart.toml")
-    assert (4, 12, 12 * 64) == (
-        len(scenario.hosts),
-        len(scenario.vms),
-        sum(vm.memory_mib for vm in scenario.vms),
-    )
-    assert 0.05 > _imbalance(scenario, 5)
-    assert 0.5 < _imbalance(scenario, 11)
-    assert 1.4 < _host_loads(scenario, 11)["esx-1"]
-    assert 1.0 < _host_loads(scenario, 33)["esx-2"]
-
-
-def test_memory_does_not_limit_the_quickstart():
-    scenario = load(EXAMPLES / "quickstart.toml")
-    needed = sum(vm.memory_mib for vm in scenario.vms)
-    assert all(needed <= host.memory_mib for host in scenario.hosts)
 
 
 def test_the_planetlab_extract_is_a_day_of_sixteen_machines_with_its_origin():

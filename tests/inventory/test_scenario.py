@@ -127,6 +127,12 @@ def test_a_file_is_read_from_its_path_and_remembers_its_directory(tmp_path, righ
     assert ("lab", str(tmp_path)) == (load(path).name, load(path).directory)
 
 
+def test_a_file_of_a_windows_editor_is_read_like_any_other(tmp_path, right):
+    path = tmp_path / "lab.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + right.replace("\n", "\r\n").encode())
+    assert 3 == len(load(path).vms)
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"[scenario\n", b"a = " + b"[" * 5000])
 def test_a_file_that_is_none_is_one_problem(tmp_path, content):
     path = tmp_path / "lab.toml"
