@@ -179,10 +179,11 @@ def _merge(
             continue
         roots = {int(root[i]) for i in named}
         together = np.flatnonzero(np.isin(root, list(roots)))
-        # What cannot be together is left as it is: members fixed apart, or too big for any host.
+        # What cannot come together is left as it is; what is together is never taken apart.
         pinned = {int(placed[i]) for i in together if fixed[i]}
         fits = (np.minimum(snapshot.demand, snapshot.limit)[together].sum(axis=0) <= capacity).all()
-        if len(pinned) <= 1 and fits and snapshot.allowed[together].all(axis=0).any():
+        possible = len(pinned) <= 1 and fits and snapshot.allowed[together].all(axis=0).any()
+        if possible or np.unique(placed[together]).size == 1:
             root[together] = min(roots)
     members = np.full(len(snapshot.vms), -1, np.int64)
     live = placed >= 0

@@ -47,11 +47,11 @@ def usable_rules(snapshot: Snapshot) -> tuple[tuple[Rule, ...], tuple[Problem, .
     apart: dict[str, list[frozenset[str]]] = {}
     names: set[str] = set()
     for rule in snapshot.rules:
-        problem = _rule_problem(rule, hosts, vms, names) or (
-            _conflict(rule, hosts, possible, together, apart)
-            if rule.strength is Strength.MUST
-            else None
-        )
+        problem = _rule_problem(rule, hosts, vms, names)
+        if problem is None and isinstance(rule, Affinity):
+            problem = _too_big(snapshot, rule)
+        if problem is None and rule.strength is Strength.MUST:
+            problem = _conflict(rule, hosts, possible, together, apart)
         if problem is None:
             kept.append(rule)
             names.add(rule.name)
@@ -82,6 +82,19 @@ def _rule_problem(
     if rule.name in names:
         return _disabled(ProblemKind.DUPLICATE_NAME, rule, "has the name of an older rule")
     return None
+
+
+def _too_big(snapshot: Snapshot, rule: Affinity) -> Problem | None:
+    """VMs that are apart and together fit on no host cannot be brought together."""
+    at = [snapshot.vms.index(vm) for vm in rule.vms]
+    if len({int(h) for h in snapshot.placement[at] if h >= 0}) < 2:
+        return None
+    needed = np.minimum(snapshot.demand, snapshot.limit)[at].sum(axis=0)
+    if (needed <= snapshot.capacity[snapshot.connected()].max(axis=0, initial=0.0)).all():
+        return None
+    return _disabled(
+        ProblemKind.RULE_CONFLICT, rule, "keeps VMs together that fit together on no host"
+    )
 
 
 def _conflict(

@@ -20,6 +20,7 @@ from drs.schedule import Schedule, schedule
 from drs.search import MoveLimits, greedy
 
 REPAIRS_MAX = 3
+RESCHEDULES_MAX = 20
 NEIGHBOURHOODS_MAX = 8
 
 
@@ -73,7 +74,12 @@ def greedy_plan(snapshot: Snapshot, policy: Policy, *, now: float) -> Plan:
     layout = start.copy()
     first_fit(layout)
     greedy(layout, policy, target=target_of(instance, policy))
-    return _plan(snapshot, policy, start, layout, _order(snapshot, policy, layout), problems)
+    order, whole = _order(snapshot, policy, layout)
+    if not whole:
+        layout = _reached(
+            layout, Plan(status=PlanStatus.OK, actions=order.actions).placement(snapshot)
+        )
+    return _plan(snapshot, policy, start, layout, order, problems)
 
 
 def search(
@@ -169,18 +175,36 @@ def _first_that_works(snapshot: Snapshot, policy: Policy, found: Found) -> tuple
     """The best layout after scheduling: moves that no order can carry out are not made."""
     tried: list[tuple[Objective, int, Layout, Schedule]] = []
     for rank, layout in enumerate(found.layouts):
-        order = _order(snapshot, policy, layout)
+        order, whole = _order(snapshot, policy, layout)
         after = Plan(status=PlanStatus.OK, actions=order.actions).placement(snapshot)
-        tried.append((judge_vms(found.start, after, policy), rank, layout, order))
-        if not order.blocked:
+        reached = layout if whole else _reached(layout, after)
+        tried.append((judge_vms(found.start, after, policy), rank, reached, order))
+        if whole:
             break
     _, _, layout, order = min(tried, key=lambda t: t[:2])
-    return (_reached(layout, order) if order.blocked else layout), order
+    return layout, order
 
 
-def _order(snapshot: Snapshot, policy: Policy, layout: Layout) -> Schedule:
+def _order(snapshot: Snapshot, policy: Policy, layout: Layout) -> tuple[Schedule, bool]:
+    """A schedule without blocked moves, and whether it is the whole layout.
+
+    What is blocked stays, and with it what it is to be kept together with; the rest is tried again.
+    """
     after, urgent = vm_targets(snapshot, layout)
-    return schedule(snapshot, policy, layout.instance, after, urgent=urgent)
+    members = layout.instance.members
+    order = schedule(snapshot, policy, layout.instance, after, urgent=urgent)
+    whole = not order.blocked
+    for _ in range(RESCHEDULES_MAX):
+        if not order.blocked:
+            return order, whole
+        stay = np.isin(members, members[list(order.blocked)])
+        after[stay] = snapshot.placement[stay]
+        order = schedule(snapshot, policy, layout.instance, after, urgent=urgent)
+    return (
+        (order, whole)
+        if not order.blocked
+        else (Schedule(actions=(), blocked=(), makespan_s_min=0.0), False)
+    )
 
 
 def vm_targets(snapshot: Snapshot, layout: Layout) -> tuple[IntArray, frozenset[int]]:
@@ -191,13 +215,15 @@ def vm_targets(snapshot: Snapshot, layout: Layout) -> tuple[IntArray, frozenset[
     return after, frozenset(must.tolist())
 
 
-def _reached(layout: Layout, order: Schedule) -> Layout:
-    """The layout without the blocked moves."""
-    at = layout.at.copy()
-    for vm in order.blocked:
-        item = int(layout.instance.members[vm])
-        at[item] = layout.instance.home[item]
-    return Layout(layout.instance, at)
+def _reached(layout: Layout, after: IntArray) -> Layout:
+    """The layout that VMs at `after` make; a group that is not together is where its home is."""
+    instance = layout.instance
+    at = instance.home.copy()
+    live = instance.members >= 0
+    at[instance.members[live]] = after[live]
+    split = np.unique(instance.members[live][at[instance.members[live]] != after[live]])
+    at[split] = instance.home[split]
+    return Layout(instance, at)
 
 
 def _plan(

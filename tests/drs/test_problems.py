@@ -130,3 +130,10 @@ def test_a_policy_out_of_range_is_told_in_full():
     }
     plan = recommend(build(), policy, now=0.0, rng=np.random.default_rng(0))
     assert PlanStatus.INVALID is plan.status
+
+
+def test_a_group_that_fits_together_nowhere_is_disabled_unless_it_is_together():
+    rules = [Affinity(name="both", vms=("a", "b"))]
+    demand = [[6, 6], [6, 6]]
+    assert ["both"] == [p.subject for p in build(demand=demand, rules=rules).problems()]
+    assert () == build(demand=demand, placement=(0, 0), rules=rules).problems()
