@@ -188,6 +188,6 @@ class _VmLoad:
             if prober.epoch > before and not moved:
                 moved, until = True, time.monotonic() + _PROBE_AFTER_S
             if not moved and prober.settled:
-                return  # rolled back
+                break  # rolled back
             await asyncio.sleep(max(0.0, now + self._load.probe_interval_s - time.monotonic()))
         self.meter.drained()

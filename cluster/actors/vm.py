@@ -15,7 +15,7 @@ from cluster.actors.replies import Birth, Handle, Reply
 from cluster.actors.vcpu import Call, Vcpu
 from cluster.actors.wire import encode, receive_with_fds, send_with_fds
 from cluster.guests.base import Guest
-from cluster.guests.memory_map import bind, make_guest
+from cluster.guests.memory_map import bind, capture_state, make_guest
 from cluster.guests.registry import GuestImportError, load_guest
 from cluster.memory.guest_memory import Mapping, map_memory
 from cluster.memory.tracker import TrackerKind, offer_mapping
@@ -146,6 +146,7 @@ def _make_guest(birth: Birth, memory: Mapping) -> Guest:
     bind(guest, memory.flat)
     if birth.boots:
         guest.start()
+        capture_state(guest)  # what cannot travel should be said now and not at the first migration
     return guest
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.guests.base import Array, Budget, Guest
-from cluster.inventory.model import MIB, PAGE_BYTES
+from cluster.page import MIB, PAGE_BYTES
 
 CELLS_PER_MEGACYCLE = 1000
 # About 0.1 ms of arithmetic; a first write to each of its 128 pages adds 0.3 ms.

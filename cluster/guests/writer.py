@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from cluster.guests import chance
 from cluster.guests.base import Array, Budget, Guest
-from cluster.inventory.model import MIB, PAGE_BYTES
+from cluster.page import MIB, PAGE_BYTES
 
 PAGE_WORDS = PAGE_BYTES // 8
 # Writes done between two looks at the clock: few enough to stop in time when each first

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from cluster.inventory.demand import Demand
+from cluster.page import MIB as MIB
 from cluster.page import PAGE_BYTES as PAGE_BYTES
-
-MIB = 1 << 20
 
 
 class Profile(Enum):
