@@ -6,7 +6,7 @@ from cluster.actors.cluster import Cluster
 from cluster.actors.reports import Verification
 from cluster.actors.virtualcenter import ClusterView, EndedMigration, Happening, HostView
 from cluster.guests.clients import Gaps
-from cluster.inventory.model import Scenario
+from cluster.inventory.model import MIB, Scenario
 from cluster.migration.spec import MigrationSpec, Trigger, not_begun
 from cluster.observe.exporter import ActiveMigration, Exporter
 from cluster.observe.record import (
@@ -21,6 +21,8 @@ from cluster.policy.messages import Record, Topic
 
 # A client has seen a migration by then, or does not look.
 _GAPS_S_MAX = 3.0
+# Probes go on for half a second after the switchover; stalls are known only then.
+_STALLS_S = 0.75
 
 _KINDS = {
     (Topic.VM, "powered_on"): EventKind.VM_POWERED_ON,
@@ -58,6 +60,8 @@ class Recorder:
         self._waiting: list[tuple[float, EndedMigration]] = []
         self._sampled_s = 0.0
         self._bytes: dict[str, tuple[int, int]] = {}
+        self._admitted: set[str] = set()
+        exporter.hosts_known({host.name: host.memory_mib * MIB for host in scenario.hosts})
 
     def look(self, view: ClusterView, cluster: Cluster) -> list[EventRow]:
         """Take in a view; return what has happened since the last one."""
@@ -157,6 +161,8 @@ class Recorder:
         row = migration_row(spec, not_begun(str(fields.get("reason", record.text)), now=time_s))
         self.migrations.append(row)
         self._exporter.migration_ended(row)
+        if spec.trigger is Trigger.DRS:
+            self._exporter.recommendation_refused()
 
     def _note_gaps(self, time_s: float, cluster: Cluster) -> None:
         """Close migrations whose blackout is known, or will not be."""
@@ -165,7 +171,7 @@ class Recorder:
         wanted = [(ended.spec.vm, ended.spec.epoch) for _, ended in self._waiting]
         still: list[tuple[float, EndedMigration]] = []
         for (ended_s, ended), gaps in zip(self._waiting, cluster.gaps(wanted), strict=True):
-            if gaps is None and time_s - ended_s < _GAPS_S_MAX:
+            if time_s - ended_s < (_GAPS_S_MAX if gaps is None else _STALLS_S):
                 still.append((ended_s, ended))
             else:
                 self._end(ended, gaps)
@@ -178,7 +184,11 @@ class Recorder:
             client_blackout_s=None if gaps is None else gaps.blackout_s,
         )
         self.migrations.append(row)
-        self._exporter.migration_ended(row, epoch=ended.spec.epoch)
+        self._exporter.migration_ended(
+            row,
+            epoch=ended.spec.epoch,
+            stall_s_max=None if gaps is None else gaps.stall_s_max,
+        )
 
     def _under_way(self, view: ClusterView) -> None:
         active = [
@@ -193,8 +203,19 @@ class Recorder:
             for m in view.migrations
             if m.started_s is not None
         ]
+        self._admit(view)
         queued = len(view.migrations) - len(active)
         self._exporter.migrations_under_way(active, queued=queued)
+
+    def _admit(self, view: ClusterView) -> None:
+        """Note how long migrations waited; one that begins and ends between two looks is missed."""
+        waits = {
+            m.spec.id: m.started_s - m.queued_s for m in view.migrations if m.started_s is not None
+        }
+        for migration, wait_s in waits.items():
+            if migration not in self._admitted:
+                self._exporter.migration_admitted(wait_s=wait_s)
+        self._admitted = set(waits)
 
     def _sample(self, view: ClusterView) -> None:
         interval_s = view.time_s - self._sampled_s
@@ -213,6 +234,10 @@ class Recorder:
             unmet_demand_ratio=unmet,
             rule_violations=view.balance.rule_violations,
             imbalance_target=view.balance.target,
+            happiness={
+                host.name: host.granted_mhz / host.demand_mhz if host.demand_mhz > 0 else 1.0
+                for host in view.hosts
+            },
         )
 
     def _row(self, view: ClusterView, host: HostView, interval_s: float) -> TimelineRow:

@@ -40,11 +40,19 @@ def live_state(
             passes=len(recorder.passes),
             recommended=sum(one.recommended for one in recorder.passes),
             applied=sum(one.applied for one in recorder.passes),
+            next_s=_next_pass_s(scenario, view.time_s),
         )
         if scenario.drs.enabled
         else None,
         footnotes=footnotes,
     )
+
+
+def _next_pass_s(scenario: Scenario, time_s: float) -> float | None:
+    """When DRS looks again: at every whole interval, as the Center counts them; None at the end."""
+    interval_s = scenario.drs.interval_s
+    due_s = (max(time_s, 0.0) // interval_s + 1) * interval_s
+    return due_s if due_s < scenario.duration_s else None
 
 
 def _migration(view: MigrationView) -> LiveMigration:

@@ -85,17 +85,36 @@ class Exporter:
         """Say what runs; `tracker` names how dirty pages are found."""
         self._set("vmotion_run_info", 1, scenario, engine.value, tracker)
 
+    def hosts_known(self, memory_bytes: Mapping[str, float]) -> None:
+        """Say what each host has for VMs."""
+        for host, capacity in memory_bytes.items():
+            self._set("vmotion_host_memory_bytes", capacity, host)
+
+    def licences_counted(self, feature: str, *, used: int, free: int, left_s: float) -> None:
+        """Say how many licences of a feature there are, and for how long they are valid."""
+        self._set("vmotion_licences", used, feature, "used")
+        self._set("vmotion_licences", free, feature, "free")
+        self._set("vmotion_licence_left_seconds", left_s, feature)
+
     def migration_admitted(self, *, wait_s: float) -> None:
         """A migration begins after it has waited this long."""
         self._observe("vmotion_queue_wait_seconds", wait_s)
 
-    def migration_ended(self, row: MigrationRow, *, epoch: int | None = None) -> None:
-        """Count a migration, whatever became of it; `epoch` is that of the VM's owner now."""
+    def migration_ended(
+        self, row: MigrationRow, *, epoch: int | None = None, stall_s_max: float | None = None
+    ) -> None:
+        """Count a migration, whatever became of it.
+
+        `epoch` is that of the VM's owner now; `stall_s_max` what a client saw after the
+        blackout, None without a client.
+        """
         mode, result = row.mode.value, row.result.value
         self._add("vmotion_migrations_total", 1, mode, row.trigger.value, result)
         self._observe("vmotion_migration_duration_seconds", row.duration_s, mode, result)
         self._observe_downtime(row)
         self._observe_transfer(row)
+        if stall_s_max is not None:
+            self._observe("vmotion_client_stall_seconds", stall_s_max, mode)
         if self._per_vm and epoch is not None:
             self._set("vmotion_vm_owner_epoch", epoch, row.vm)
 
@@ -124,8 +143,9 @@ class Exporter:
         unmet_demand_ratio: float,
         rule_violations: int,
         imbalance_target: float | None = None,
+        happiness: Mapping[str, float] | None = None,
     ) -> None:
-        """Take a sample of every host; it covers the last `interval_s`."""
+        """Take a sample of every host; it covers the last `interval_s`. `happiness` is by host."""
         for row in rows:
             self._set("vmotion_run_time_seconds", row.time_s)
             self._set("drs_imbalance_ratio", row.imbalance)
@@ -138,6 +158,8 @@ class Exporter:
             self._set_state(row.host, row.state)
         for resource, value in resource_imbalance.items():
             self._set("drs_resource_imbalance_ratio", value, resource)
+        for host, ratio in (happiness or {}).items():
+            self._set("drs_host_happiness_ratio", ratio, host)
         self._set("drs_unmet_demand_ratio", unmet_demand_ratio)
         self._set("drs_rule_violations", rule_violations)
         if imbalance_target is not None:
@@ -150,7 +172,10 @@ class Exporter:
         for priority in passed.priorities:
             self._add("drs_recommendations_total", 1, str(priority))
         self._add("drs_applied_recommendations_total", passed.applied)
-        self._add("drs_refused_recommendations_total", passed.refused)
+
+    def recommendation_refused(self) -> None:
+        """Count a migration that DRS asked for and VirtualCenter did not start."""
+        self._add("drs_refused_recommendations_total", 1)
 
     def pages_verified(self, *, pages: int, mismatched_pages: int) -> None:
         """Count a migration's comparison with the source's frozen memory."""

@@ -117,6 +117,13 @@ METRICS: tuple[Metric, ...] = (
         "mode",
     ),
     _histogram(
+        "vmotion_client_stall_seconds",
+        "Longest gap over 10 ms between answers to a client from the switchover until the "
+        "remainder has drained; 0 without one.",
+        _DOWNTIME,
+        "mode",
+    ),
+    _histogram(
         "vmotion_predicted_downtime_seconds",
         "Downtime as predicted when the switchover was decided.",
         _DOWNTIME,
@@ -221,6 +228,12 @@ METRICS: tuple[Metric, ...] = (
         "host",
         unit=Unit.RATIO,
     ),
+    _gauge(
+        "vmotion_host_memory_bytes",
+        "Memory that the host has for VMs.",
+        "host",
+        unit=Unit.BYTES,
+    ),
     _gauge("vmotion_host_vms", "VMs on the host.", "host"),
     _gauge("vmotion_host_state", "1 for the state that the host is in, else 0.", "host", "state"),
     _counter(
@@ -234,6 +247,19 @@ METRICS: tuple[Metric, ...] = (
         "Bytes that the host's VMotion network card received.",
         "host",
         unit=Unit.BYTES,
+    ),
+    # Licences; a cluster without any has no series.
+    _gauge(
+        "vmotion_licences",
+        "Licences of a feature; state is used or free.",
+        "feature",
+        "state",
+    ),
+    _gauge(
+        "vmotion_licence_left_seconds",
+        "Time until the feature's licence ends.",
+        "feature",
+        unit=Unit.SECONDS,
     ),
     # Integrity.
     _counter("vmotion_verified_pages_total", "Pages compared with the source's frozen memory."),
@@ -260,8 +286,20 @@ METRICS: tuple[Metric, ...] = (
     _counter("drs_passes_total", "Times DRS looked at the cluster."),
     _histogram("drs_solve_seconds", "Time DRS took to find a plan.", _SOLVE),
     _counter("drs_recommendations_total", "Recommendations by priority, 1 to 5.", "priority"),
-    _counter("drs_applied_recommendations_total", "Recommendations that became migrations."),
-    _counter("drs_refused_recommendations_total", "Recommendations that were not carried out."),
+    _counter(
+        "drs_applied_recommendations_total",
+        "Recommendations that were requested as migrations without asking anybody.",
+    ),
+    _counter(
+        "drs_refused_recommendations_total",
+        "Of the applied recommendations, those that VirtualCenter refused to start.",
+    ),
+    _gauge(
+        "drs_host_happiness_ratio",
+        "Share of their CPU demand that the host's VMs get, all of them together.",
+        "host",
+        unit=Unit.RATIO,
+    ),
     _gauge(
         "drs_unmet_demand_ratio",
         "Share of the VMs' CPU demand that hosts cannot serve.",

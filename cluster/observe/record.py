@@ -172,7 +172,7 @@ class DrsPass:
 
     Attributes:
         priorities: Of its recommendations, 1 to 5, one each.
-        refused: Recommendations that VirtualCenter did not carry out.
+        applied: Of its recommendations, those requested as migrations.
     """
 
     time_s: float
@@ -181,7 +181,6 @@ class DrsPass:
     imbalance_after: float
     priorities: tuple[int, ...] = ()
     applied: int = 0
-    refused: int = 0
 
     @property
     def recommended(self) -> int:

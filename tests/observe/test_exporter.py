@@ -64,6 +64,7 @@ def sample_hosts(exporter, *rows):
         unmet_demand_ratio=0.03,
         rule_violations=1,
         imbalance_target=0.1,
+        happiness={row.host: 0.9 for row in rows},
     )
 
 
@@ -73,7 +74,9 @@ def fed(make_migration, *, per_vm=True):
     exporter.run_started(scenario="quickstart", engine=Engine.LIVE, tracker="write-protect")
     exporter.migration_admitted(wait_s=0.4)
     exporter.migrations_under_way([active()], queued=2)
-    exporter.migration_ended(make_migration(), epoch=2)
+    exporter.hosts_known({"esx-1": 2**34})
+    exporter.licences_counted("VMotion", used=2, free=6, left_s=86400.0)
+    exporter.migration_ended(make_migration(), epoch=2, stall_s_max=0.03)
     sample_hosts(exporter, host())
     exporter.drs_passed(
         DrsPass(
@@ -83,9 +86,9 @@ def fed(make_migration, *, per_vm=True):
             imbalance_after=0.1,
             priorities=(1, 3, 3),
             applied=2,
-            refused=1,
         )
     )
+    exporter.recommendation_refused()
     exporter.pages_verified(pages=16384, mismatched_pages=1)
     exporter.requests_settled(
         Integrity(vms_checked=1, mismatched_pages=1, lost_requests=2, duplicated_requests=3)
@@ -130,6 +133,16 @@ def test_a_migration_is_counted_with_its_downtime_and_bytes(make_migration):
     assert row.precopy_bytes == value(exporter, "vmotion_transfer_bytes_total", phase="precopy")
     assert row.downtime_s == value(exporter, "vmotion_vm_last_downtime_seconds", vm="web-1")
     assert 7 == value(exporter, "vmotion_vm_owner_epoch", vm="web-1")
+
+
+def test_a_stall_is_counted_only_where_a_client_looked(make_migration):
+    exporter = Exporter()
+    exporter.migration_ended(make_migration())
+    assert value(exporter, "vmotion_client_stall_seconds_count", mode="precopy") is None
+    exporter.migration_ended(make_migration(), stall_s_max=0.0)
+    exporter.migration_ended(make_migration(), stall_s_max=0.04)
+    assert 2 == value(exporter, "vmotion_client_stall_seconds_count", mode="precopy")
+    assert 1 == value(exporter, "vmotion_client_stall_seconds_bucket", mode="precopy", le="0.01")
 
 
 def test_an_aborted_migration_has_no_downtime(make_migration):

@@ -1,0 +1,192 @@
+"""What a run's metrics hear from VirtualCenter's views, look by look."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from cluster.actors.reports import MigrationProgress
+from cluster.actors.virtualcenter import (
+    ClusterView,
+    EndedMigration,
+    Happening,
+    HostView,
+    MigrationView,
+)
+from cluster.cli.recording import Recorder
+from cluster.cli.showing import live_state
+from cluster.guests.clients import Gaps
+from cluster.inventory.scenario import load
+from cluster.migration.spec import Downtime, MigrationSpec, Trigger, not_begun
+from cluster.migration.spec import Result as Ended
+from cluster.observe.exporter import Exporter
+from cluster.policy.balancing import Balance
+from cluster.policy.messages import Record, Topic
+from cluster.policy.state import HostState
+
+SCENARIO = load(Path(__file__).parents[2] / "examples" / "minimal.toml")
+SPEC = MigrationSpec(
+    id="m0001", vm="vm-1", source="esx-1", destination="esx-2", epoch=2, memory_bytes=1 << 24
+)
+COMPLETED = replace(
+    not_begun("", now=1.0),
+    result=Ended.COMPLETED,
+    duration_s=0.5,
+    downtime=Downtime(quiesce_s=0.001, copy_s=0.01),
+    predicted_downtime_s=0.01,
+    precopy_bytes=1 << 24,
+)
+
+
+class Clients:
+    """Stands in for the cluster: knows what clients felt, by (vm, epoch)."""
+
+    def __init__(self, felt=None):
+        self.felt = felt or {}
+
+    def gaps(self, wanted):
+        return [self.felt.get(one) for one in wanted]
+
+
+def host(name="esx-1", **changes):
+    known = {
+        "name": name,
+        "state": HostState.CONNECTED,
+        "cpu_mhz": 4000.0,
+        "memory_mib": 512,
+        "demand_mhz": 2000.0,
+        "granted_mhz": 1500.0,
+        "used_mib": 128,
+        "vms": 2,
+        "tx_bytes": 0,
+        "rx_bytes": 0,
+        "facts": None,
+    }
+    return HostView(**known | changes)
+
+
+def view(time_s=1.0, **changes):
+    known = {
+        "time_s": time_s,
+        "all_up": True,
+        "balance": Balance(imbalance=0.1, by_resource=(), target=0.2, rule_violations=0),
+        "hosts": (host(),),
+        "vms": (),
+        "migrations": (),
+        "happened": (),
+        "ended": (),
+        "verified": (),
+        "verifying": 0,
+        "problems": (),
+    }
+    return ClusterView(**known | changes)
+
+
+def moving(spec=SPEC, queued_s=1.0, started_s=None):
+    progress = None
+    if started_s is not None:
+        progress = MigrationProgress(
+            migration=spec.id,
+            phase="precopying",
+            round=0,
+            sent_bytes=0,
+            dirty_pages=10,
+            rate_bytes_per_second=1e6,
+            throttle_ratio=0.0,
+        )
+    return MigrationView(
+        spec=spec, queued_s=queued_s, started_s=started_s, waiting_for="", progress=progress
+    )
+
+
+@pytest.fixture
+def exporter():
+    return Exporter()
+
+
+@pytest.fixture
+def recorder(exporter):
+    return Recorder(SCENARIO, exporter)
+
+
+def value(exporter, name, **labels):
+    return next(
+        (
+            sample.value
+            for family in text_string_to_metric_families(exporter.text())
+            for sample in family.samples
+            if sample.name == name and sample.labels == labels
+        ),
+        None,
+    )
+
+
+def test_a_migration_is_admitted_once_with_the_time_it_waited(exporter, recorder):
+    for seen in (moving(), moving(started_s=1.5), moving(started_s=1.5)):
+        recorder.look(view(migrations=(seen,)), Clients())
+    assert 1 == value(exporter, "vmotion_queue_wait_seconds_count")
+    assert 0.5 == value(exporter, "vmotion_queue_wait_seconds_sum")
+
+
+def test_a_stall_after_the_switchover_is_waited_for(exporter, recorder):
+    """The blackout is known at once; the row is closed when the stalls are, too."""
+    clients = Clients({("vm-1", 2): Gaps(blackout_s=0.02)})
+    recorder.look(view(2.0, ended=(EndedMigration(spec=SPEC, outcome=COMPLETED),)), clients)
+    recorder.look(view(2.25), clients)
+    assert [] == recorder.migrations
+    clients.felt = {("vm-1", 2): Gaps(blackout_s=0.02, stall_s_max=0.3, stall_s_sum=0.3)}
+    recorder.look(view(2.8), clients)
+    assert [0.02] == [row.client_blackout_s for row in recorder.migrations]
+    assert 0.3 == value(exporter, "vmotion_client_stall_seconds_sum", mode="precopy")
+
+
+def test_a_migration_that_no_client_saw_is_closed_without_a_blackout(exporter, recorder):
+    recorder.look(view(2.0, ended=(EndedMigration(spec=SPEC, outcome=COMPLETED),)), Clients())
+    recorder.look(view(4.0), Clients())
+    assert [] == recorder.migrations
+    recorder.look(view(5.0), Clients())
+    assert [None] == [row.client_blackout_s for row in recorder.migrations]
+    assert value(exporter, "vmotion_client_stall_seconds_count", mode="precopy") is None
+
+
+@pytest.mark.parametrize(("trigger", "counted"), [(Trigger.DRS, 1), (Trigger.USER, 0)])
+def test_only_a_refusal_of_what_drs_wanted_is_drs_s(exporter, recorder, trigger, counted):
+    refused = Record(
+        topic=Topic.MIGRATION,
+        what="refused",
+        text="vm-1 → esx-2: refused, esx-2 has 0 MiB left",
+        fields=(("vm", "vm-1"), ("destination", "esx-2"), ("trigger", trigger.value)),
+    )
+    recorder.look(view(happened=(Happening(time_s=1.0, record=refused),)), Clients())
+    assert counted == value(exporter, "drs_refused_recommendations_total")
+    assert 1 == value(
+        exporter,
+        "vmotion_migrations_total",
+        mode=SCENARIO.migration.mode.value,
+        trigger=trigger.value,
+        result="refused",
+    )
+
+
+def test_a_host_is_as_happy_as_the_share_of_demand_it_serves(exporter, recorder):
+    idle = host("esx-2", demand_mhz=0.0, granted_mhz=0.0)
+    recorder.look(view(hosts=(host(), idle)), Clients())
+    assert 0.75 == value(exporter, "drs_host_happiness_ratio", host="esx-1")
+    assert 1.0 == value(exporter, "drs_host_happiness_ratio", host="esx-2")
+
+
+def test_hosts_memory_is_known_from_the_start(exporter, recorder):
+    for spec in SCENARIO.hosts:
+        expected = spec.memory_mib << 20
+        assert expected == value(exporter, "vmotion_host_memory_bytes", host=spec.name)
+
+
+def test_the_next_pass_of_drs_is_at_the_next_whole_interval(recorder):
+    drs = replace(SCENARIO.drs, enabled=True, interval_s=5.0)
+    scenario = replace(SCENARIO, drs=drs, duration_s=20.0)
+    shown = [
+        live_state(scenario, view(time_s), recorder, ()).drs.next_s for time_s in (0.0, 5.0, 14.9)
+    ]
+    assert [5.0, 10.0, 15.0] == shown
+    assert live_state(scenario, view(16.0), recorder, ()).drs.next_s is None
