@@ -15,7 +15,7 @@ from prometheus_client import (
     start_http_server,
 )
 
-from cluster.observe.metrics import METRICS, Kind
+from cluster.observe.metrics import METRICS, Kind, foreseeable_series
 from cluster.observe.record import (
     DrsPass,
     Engine,
@@ -77,6 +77,8 @@ class Exporter:
                         registry=self.registry,
                     )
             self._instruments[metric.name] = made
+            for labels in foreseeable_series(metric):
+                made.labels(*labels)
         self._states: dict[str, str] = {}
         self._hosts_with_migrations: set[str] = set()
         self._moving_vms: set[str] = set()

@@ -6,8 +6,14 @@ histogram. Labels are bounded, except `vm`, whose metrics can be switched off.
 `python -m cluster.observe.metrics` prints docs/metrics.md.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import product
+
+from cluster.inventory.model import Mode
+from cluster.migration.spec import Result, Trigger
+from cluster.observe.record import DOWNTIME_PARTS
 
 
 class Kind(Enum):
@@ -309,6 +315,27 @@ METRICS: tuple[Metric, ...] = (
 )
 
 BY_NAME = {metric.name: metric for metric in METRICS}
+
+LABEL_VALUES: dict[str, tuple[str, ...]] = {
+    "mode": tuple(mode.value for mode in Mode),
+    "trigger": tuple(trigger.value for trigger in Trigger),
+    "result": tuple(result.value for result in Result),
+    "part": DOWNTIME_PARTS,
+    "phase": ("precopy", "downtime", "postcopy"),
+    "check": ("mismatched-page", "lost-request", "duplicated-request"),
+    "priority": ("1", "2", "3", "4", "5"),
+}
+"""All values of the labels whose values are known beforehand."""
+
+
+def foreseeable_series(metric: Metric) -> Iterator[tuple[str, ...]]:
+    """Yield the label values of a counter or histogram that can be known before it counts.
+
+    A series that first appears when it is already 1 looks to `increase` as if nothing had
+    happened: an alert on the first lost VM would stay silent. So these start at 0.
+    """
+    if metric.labels and metric.kind is not Kind.GAUGE and LABEL_VALUES.keys() >= {*metric.labels}:
+        yield from product(*(LABEL_VALUES[label] for label in metric.labels))
 
 _HEAD = """# Metrics
 
