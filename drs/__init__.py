@@ -6,7 +6,7 @@ Importing it is light: OR-Tools is loaded when the first model is solved.
 from drs.model import Automation, HostState, Problem, ProblemKind, Snapshot
 from drs.objective import Objective, objective
 from drs.plan import Action, Move, Plan, PlanStatus, Reason, Recommendation
-from drs.policy import Budget, DeadlineBudget, Policy, StepBudget
+from drs.policy import Budget, DeadlineBudget, Policy, Preference, StepBudget
 from drs.recommend import greedy_plan, recommend
 from drs.rules import (
     Affinity,
@@ -33,6 +33,7 @@ __all__ = [
     "Plan",
     "PlanStatus",
     "Policy",
+    "Preference",
     "Problem",
     "ProblemKind",
     "Reason",

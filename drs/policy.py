@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from drs.cost import Calibration
 from drs.model import Automation, Problem, ProblemKind
@@ -14,7 +15,7 @@ from drs.model import Automation, Problem, ProblemKind
 class StepBudget:
     """So many search steps: the same snapshot, policy and seed give the same plan, on any machine."""
 
-    steps: int = 200_000
+    steps: int = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +28,21 @@ class DeadlineBudget:
 Budget = StepBudget | DeadlineBudget
 
 
+class Preference(Enum):
+    """What to do with moves that the greedy needed and a better search does not."""
+
+    FEWER_MOVES = "fewer_moves"
+    EVENER = "evener"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What an administrator decides. Every field has the default that ships.
 
     `migration_threshold` 1 (mandatory only) … 5 (any improvement). `weights` by resource name: what
     counts in the imbalance, all equal when None. `goodness_min`: smallest drop of the imbalance that
-    the greedy takes. `cost_benefit` False: a move need not pay. `stable_s`: how long the load is
+    the greedy takes. `preference`: spend the search on the same balance with fewer moves, or on a
+    better balance with as many. `cost_benefit` False: a move need not pay. `stable_s`: how long the load is
     expected to last. `move_overhead_s`: what a migration costs beside its duration.
     """
 
@@ -50,6 +59,7 @@ class Policy:
     stable_s: float = 3600.0
     cost_benefit: bool = True
     goodness_min: float = 1e-6
+    preference: Preference = Preference.FEWER_MOVES
     move_overhead_s: float = 5.0
     calibration: Calibration = field(default_factory=Calibration)
 

@@ -9,19 +9,21 @@ import numpy as np
 
 from drs.instance import Instance, compile_instance
 from drs.layout import Layout
+from drs.limits import MoveLimits
 from drs.model import IntArray, Problem, ProblemKind, Snapshot
 from drs.objective import Objective, judge, judge_vms, target_of
 from drs.plan import Plan, PlanStatus
-from drs.policy import Budget, Policy, StepBudget
+from drs.policy import Budget, Policy, Preference, StepBudget
 from drs.reasons import explain
-from drs.refine import Aim, Patience, reoptimise, send_home
+from drs.refine import NEIGHBOUR_ITEMS_MAX, Aim, Patience, better, reoptimise, send_home
 from drs.repair import CELLS_MAX, candidate_hosts, concerned, first_fit, widened
 from drs.schedule import Schedule, schedule
-from drs.search import MoveLimits, greedy
+from drs.search import greedy
 
 REPAIRS_MAX = 3
 RESCHEDULES_MAX = 20
 NEIGHBOURHOODS_MAX = 8
+ANNEALINGS_MAX = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,15 +103,40 @@ def search(
     else:
         baseline = published.copy()
     aim = aim_of(baseline, target)
-    refined = baseline.copy()
-    send_home(refined, aim)
-    refined = reoptimise(
-        refined, policy, aim, rng=rng, patience=patience, rounds_max=NEIGHBOURHOODS_MAX
-    )
+    refined = _refine(baseline, policy, aim, rng=rng, patience=patience)
     layouts = sorted(
         (refined, baseline, published, mended, start), key=lambda at: judge(at, start, policy)
     )
     return Found(start=start, layouts=tuple(layouts))
+
+
+def _refine(
+    baseline: Layout, policy: Policy, aim: Aim, *, rng: np.random.Generator, patience: Patience
+) -> Layout:
+    from drs.improve import improve  # numba's import takes most of a second
+
+    limits = MoveLimits.of(policy)
+    best = baseline.copy()
+    send_home(best, aim)
+    if best.at.size <= NEIGHBOUR_ITEMS_MAX:  # one exact model answers for the whole cluster
+        return reoptimise(best, policy, aim, rng=rng, patience=patience, rounds_max=1)
+    if policy.preference is Preference.EVENER:
+        tight = MoveLimits(
+            moves_max=min(limits.moves_max, baseline.moves_total),
+            moves_per_host_max=limits.moves_per_host_max,
+        )
+        trial = improve(best, aim, tight, rng=rng, patience=patience, evener=True)
+        if better(trial, best, aim, policy):
+            aim, best = aim_of(trial, aim.target), trial
+    for _ in range(ANNEALINGS_MAX):
+        trial = improve(best, aim, limits, rng=rng, patience=patience)
+        gain = best.cost_s() - trial.cost_s()
+        if not better(trial, best, aim, policy):
+            break
+        best = trial
+        if patience.spent() or gain < 0.01 * best.cost_s():
+            break
+    return reoptimise(best, policy, aim, rng=rng, patience=patience, rounds_max=NEIGHBOURHOODS_MAX)
 
 
 def aim_of(baseline: Layout, target: float) -> Aim:

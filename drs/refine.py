@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from drs.layout import Layout
+from drs.limits import MoveLimits
 from drs.model import FloatArray, IntArray
 from drs.objective import worthless
-from drs.policy import Budget, DeadlineBudget, Policy
-from drs.search import MoveLimits
+from drs.policy import Budget, DeadlineBudget, Policy, Preference
 
 NEIGHBOUR_ITEMS_MAX = 30
 CPSAT_UNITS_MAX = 0.2
@@ -93,7 +93,9 @@ def reoptimise(
         hosts = _neighbourhood(best, rng)
         if hosts.size < 2 or patience.spent():
             break
-        for evener in (True, False) if best.imbalance() > aim.target else (False,):
+        # A target of 0 is never reached: there the preference says how far to go.
+        wanted = aim.target > 0.0 or policy.preference is Preference.EVENER
+        for evener in (True, False) if wanted and best.imbalance() > aim.target else (False,):
             best = _solve_once(best, hosts, policy, aim, evener=evener, rng=rng, patience=patience)
         if hosts.size == int(best.instance.usable.sum()):
             break  # solved as a whole: another round would find the same
@@ -159,11 +161,10 @@ def better(trial: Layout, best: Layout, aim: Aim, policy: Policy) -> bool:
         return False
     if not MoveLimits.of(policy).hold(trial):
         return False
-    if policy.cost_benefit and worthless(trial, policy) > worthless(best, policy):
-        return False
     excess = max(trial.imbalance() - aim.target, 0.0) - max(best.imbalance() - aim.target, 0.0)
     if excess < -1e-12:
-        return True
+        # What goes further than the greedy went must pay as the greedy's moves did.
+        return not policy.cost_benefit or worthless(trial, policy) <= worthless(best, policy)
     return excess <= 1e-12 and trial.cost_s() < best.cost_s() - 1e-9
 
 

@@ -17,6 +17,7 @@ from drs import (
     HostState,
     PlanStatus,
     Policy,
+    Preference,
     Reason,
     Snapshot,
     StepBudget,
@@ -73,7 +74,7 @@ def test_small_clusters_equal_brute_force(threshold, seed):
         rng.integers(0, hosts, vms).tolist(),
         rules=[AntiAffinity(name="apart", vms=("v0", "v1"))],
     )
-    policy = Policy(migration_threshold=threshold, cost_benefit=False)
+    policy = Policy(migration_threshold=threshold, cost_benefit=False, preference=Preference.EVENER)
     assert brute_force(snapshot, policy) == objective(snapshot, run(snapshot, policy), policy)
 
 
