@@ -59,14 +59,15 @@ class Driver:
 
     def _handle(self, event: Event) -> None:
         for command in self._machine.handle(event, now=self._now()):
+            if isinstance(command, SendDirty | SendState):
+                # Noted here and not in the task: the next wait must know of it already.
+                self._sending = command.seq
             task = asyncio.create_task(self._answer(command))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         self._turned(event)
 
     async def _answer(self, command: Command) -> None:
-        if isinstance(command, SendDirty | SendState):
-            self._sending = command.seq
         answer = await self._carry_out(command)
         if self._sending == command.seq:
             self._sending = None

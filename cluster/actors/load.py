@@ -177,14 +177,13 @@ class _VmLoad:
             self._off = str(off)
 
     async def _probe(self, prober: VmClient, account: ClientAccount) -> None:
-        began = time.monotonic()
-        await self._ask(prober, account, Special.PROBE)
-        before = prober.epoch
-        until = began + _PROBE_S_MAX
+        until = time.monotonic() + _PROBE_S_MAX
+        before: int | None = None
         moved = False
         while (now := time.monotonic()) < until and not self._load.stopping.is_set():
             await self._ask(prober, account, Special.PROBE)
             self.meter.answered(time.monotonic(), epoch=prober.epoch)
+            before = prober.epoch if before is None else before
             if prober.epoch > before and not moved:
                 moved, until = True, time.monotonic() + _PROBE_AFTER_S
             if not moved and prober.settled:

@@ -46,10 +46,12 @@ def _own_ray(namespace: str) -> Iterator[None]:
     # A short path: Ray's Unix sockets lie below it, and their length is limited to 107.
     directory = tempfile.mkdtemp(prefix="vmotion-ray-")
     # A token of this session alone; otherwise Ray would leave one in the user's home.
-    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    before = {name: os.environ.get(name) for name in secret}
+    before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
     try:
-        os.environ.update(secret)
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        # Ray warns that authentication is on, which is what we want. Its mode cannot be set
+        # here: Ray reads it when it is imported, and turns it on by itself when it is not set.
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         # An address of "local" starts a new Ray even where a stale file or a variable
         # in the environment points to another one.
         _init(
@@ -68,7 +70,7 @@ def _own_ray(namespace: str) -> Iterator[None]:
         shutil.rmtree(directory, ignore_errors=True)
         for name, value in before.items():
             if value is None:
-                del os.environ[name]
+                os.environ.pop(name, None)
             else:
                 os.environ[name] = value
 

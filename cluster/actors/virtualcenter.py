@@ -109,6 +109,7 @@ class ClusterView:
     Attributes:
         time_s: Of the scenario: 0 until everything is up.
         all_up: Every VM has started or ended trying.
+        samples: The last of each host that has sent one.
         vms: (name, host or None, power state).
     """
 
@@ -116,6 +117,7 @@ class ClusterView:
     all_up: bool
     balance: Balance
     hosts: tuple[HostView, ...]
+    samples: dict[str, HostSample]
     vms: tuple[tuple[str, str | None, PowerState], ...]
     migrations: tuple[MigrationView, ...]
     happened: tuple[Happening, ...]
@@ -199,6 +201,7 @@ class VirtualCenter:
             all_up=self._center.all_up,
             balance=self._center.balance(),
             hosts=tuple(self._host_view(name) for name in state.hosts),
+            samples=dict(self._samples),
             vms=tuple((name, vm.host, vm.power) for name, vm in state.vms.items()),
             migrations=tuple(
                 MigrationView(

@@ -79,6 +79,10 @@ class Vm:
         """Answer with the epoch; a client's first call to a new place costs milliseconds."""
         return self._birth.epoch
 
+    async def process(self) -> int:
+        """Answer with the process's id."""
+        return os.getpid()
+
     def _start(self, loop: asyncio.AbstractEventLoop) -> str:
         birth = self._birth
         host = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

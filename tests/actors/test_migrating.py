@@ -1,0 +1,170 @@
+"""Running VMs move between real processes with every page and request accounted for."""
+
+import numpy as np
+import pytest
+import ray
+from actors.building import host, scenario, vm
+
+from cluster.inventory.model import MigrationSettings, Mode
+from cluster.migration.spec import Result
+from cluster.policy.state import PowerState
+
+
+def sound(audits):
+    return [
+        (audit.vm, audit.mismatched_pages, audit.settlement.lost, audit.settlement.duplicated)
+        for audit in audits
+        if audit.error
+        or audit.mismatched_pages
+        or audit.settlement.lost
+        or audit.settlement.duplicated
+    ]
+
+
+def test_vms_go_there_and_back_without_losing_a_page_or_a_request(launch, tracker):
+    vms = [
+        vm("kv", on="a"),
+        vm("w", "writer", on="a", params={"rate_mb_s": 5.0, "working_set_mib": 4}),
+        vm("t", "trace", on="b", clients=None),
+    ]
+    watch = launch(scenario([host("a"), host("b")], vms), tracker=tracker)
+    for step, there in enumerate(("b", "a", "b"), start=1):
+        for name in ("kv", "w"):
+            watch.migrate(name, there)
+        watch.until_verified(2 * step)
+        assert there == watch.where("kv") == watch.where("w")
+    books, audits = watch.finish()
+
+    assert [Result.COMPLETED] * 6 == [one.outcome.result for one in watch.ended]
+    assert [0] * 6 == [one.mismatched_pages for one in watch.verified]
+    assert [] == sound(audits) == watch.problems
+    assert all(audit.replayed for audit in audits)
+    assert {2, 3, 4} == set(next(book for book in books if book.vm == "kv").gaps)
+    for one in watch.ended:
+        downtime = one.outcome.downtime
+        assert downtime is not None
+        assert downtime.total_s < one.outcome.duration_s
+
+
+def test_a_vm_without_clients_is_probed_while_it_moves(launch):
+    watch = launch(scenario([host("a"), host("b")], [vm("i", "idle", on="a", clients=None)]))
+    watch.migrate("i", "b")
+    watch.until_verified(1)
+    books, audits = watch.finish()
+
+    assert [2] == list(books[0].gaps)
+    assert 0 < audits[0].settlement.answered == audits[0].settlement.sent
+
+
+def test_a_cancelled_migration_leaves_the_vm_where_it_was_and_the_next_one_succeeds(launch):
+    """The card is so slow that a round lasts long enough to be interrupted."""
+    slow = [host(name, rate_bytes_per_second=1e6) for name in "ab"]
+    full = {"rate_mb_s": 30.0, "working_set_mib": 12}
+    watch = launch(scenario(slow, [vm("w", "writer", on="a", params=full)]))
+    watch.migrate("w", "b")
+    watch.until(lambda w: any(m.progress and m.progress.sent_bytes for m in w.views[-1].migrations))
+    watch.cancel("w")
+    watch.cancel("w")
+    first = watch.until_ended(1)[0]
+    assert (Result.ABORTED, "a") == (first.outcome.result, watch.where("w"))
+    assert first.outcome.downtime is None
+
+    watch.migrate("w", "b")
+    watch.until(lambda w: w.views[-1].migrations)
+    watch.cancel("w")
+    second = watch.until_ended(2)[1]
+    _, audits = watch.finish()
+
+    assert Result.ABORTED is second.outcome.result
+    assert [] == sound(audits) == watch.problems
+
+
+def test_a_dead_destination_gives_the_vm_back_to_its_source(launch):
+    hosts = [host("a", rate_bytes_per_second=1e6), host("b", rate_bytes_per_second=1e6), host("c")]
+    full = {"rate_mb_s": 30.0, "working_set_mib": 12}
+    watch = launch(scenario(hosts, [vm("w", "writer", on="a", params=full)]))
+    watch.migrate("w", "b")
+    watch.until(lambda w: any(m.progress and m.progress.sent_bytes for m in w.views[-1].migrations))
+    ray.kill(watch.cluster.hosts["b"])
+    ended = watch.until_ended(1)[0]
+    assert (Result.ABORTED, "a") == (ended.outcome.result, watch.where("w"))
+
+    _, audits = watch.finish()
+    assert [] == sound(audits) == watch.problems
+
+
+def test_a_dead_source_is_reported_with_its_vms_and_the_destination_forgets(launch):
+    hosts = [host("a", rate_bytes_per_second=1e6), host("b")]
+    full = {"rate_mb_s": 30.0, "working_set_mib": 12}
+    vms = [vm("w", "writer", on="a", params=full), vm("kv", on="b")]
+    watch = launch(scenario(hosts, vms))
+    watch.migrate("w", "b")
+    watch.until(lambda w: any(m.progress and m.progress.sent_bytes for m in w.views[-1].migrations))
+    ray.kill(watch.cluster.hosts["a"])
+    watch.until(lambda w: ("w", None, PowerState.OFF) in w.views[-1].vms)
+    watch.until(lambda w: not w.views[-1].migrations)
+    books, audits = watch.finish()
+
+    assert "its clients" not in next(book for book in books if book.vm == "w").off
+    assert ["kv"] == [audit.vm for audit in audits]
+    assert [] == sound(audits) == watch.problems
+
+
+def test_two_migrations_into_one_card_share_it(launch):
+    """Together they take as long as their bytes need; one alone is twice as fast."""
+    rate = 8e6
+    hosts = [host("a"), host("b"), host("c", rate_bytes_per_second=rate)]
+    full = {"rate_mb_s": 400.0, "working_set_mib": 12}
+    settings = MigrationSettings(downtime_s_max=5.0)
+    vms = [
+        vm("x", "writer", on="a", clients=None, params=full),
+        vm("y", "writer", on="b", clients=None, params=full),
+    ]
+    watch = launch(scenario(hosts, vms, migration=settings))
+    watch.migrate("x", "c")
+    watch.migrate("y", "c")
+    rounds = [one.outcome.rounds[0] for one in watch.until_ended(2)]
+    slowest = max(one.duration_s for one in rounds)
+    total = sum(one.sent_bytes for one in rounds)
+
+    assert total / slowest <= rate * 1.02
+    assert all(one.sent_bytes / one.duration_s < 0.75 * rate for one in rounds)
+
+
+def test_explicit_postcopy_is_refused_and_hybrid_becomes_precopy_and_says_so(launch):
+    watch = launch(scenario([host("a"), host("b")], [vm("kv", on="a")]))
+    watch.migrate("kv", "b", mode=Mode.POSTCOPY)
+    watch.look()
+    watch.migrate("kv", "b", mode=Mode.HYBRID)
+    ended = watch.until_ended(1)[0]
+
+    assert Mode.PRECOPY is ended.spec.mode
+    assert any("refused" in line and "post-copy" in line for line in watch.story())
+    assert any("hybrid becomes precopy" in line for line in watch.story())
+
+
+def test_memory_stays_equal_over_many_migrations_of_a_busy_writer(launch, tracker):
+    params = {"rate_mb_s": 60.0, "working_set_mib": 8, "pattern": "zipf"}
+    watch = launch(
+        scenario([host("a"), host("b")], [vm("w", "writer", on="a", params=params)]),
+        tracker=tracker,
+    )
+    for step in range(1, 6):
+        watch.migrate("w")
+        watch.until_verified(step)
+    _, audits = watch.finish()
+
+    assert [0] * 5 == [one.mismatched_pages for one in watch.verified]
+    assert np.unique([one.spec.epoch for one in watch.ended]).tolist() == [2, 3, 4, 5, 6]
+    assert [] == sound(audits) == watch.problems
+    assert audits[0].replayed
+
+
+@pytest.mark.parametrize("vm_name", ["nobody", "kv"])
+def test_a_request_that_makes_no_sense_is_refused_in_words(launch, vm_name):
+    watch = launch(scenario([host("a"), host("b")], [vm("kv", on="a")]))
+    watch.migrate(vm_name, "a" if vm_name == "kv" else "b")
+    watch.look()
+
+    assert any("refused" in line for line in watch.story())
+    assert "a" == watch.where("kv")
