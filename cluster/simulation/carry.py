@@ -67,6 +67,10 @@ class Seat:
     fence: int = 0
     answers: dict[int, Answer] = field(default_factory=dict)
 
+    def empty(self) -> None:
+        """Nothing of the VM is here any more."""
+        self.holds = self.runs = self.complete = False
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Send:
@@ -148,13 +152,23 @@ class Carrier:
 
     def seat_lost(self, seat: Seat) -> None:
         """A host has died with all that it held."""
-        seat.alive = seat.holds = seat.runs = seat.complete = False
+        seat.alive = False
+        seat.empty()
         if seat is self.source:
             self._drop_send()
         elif self._send is not None:
             seq = self._send.command.seq
             self._drop_send()
             self._answer(Failed(reply_to=seq, reason="the peer died"))
+
+    def power_off(self) -> None:
+        """The VM is ended by a user, wherever it is; a send of its memory ends too."""
+        self.source.empty()
+        self.destination.empty()
+        if self._send is not None:
+            seq = self._send.command.seq
+            self._drop_send()
+            self._answer(Refused(reply_to=seq, reason="the VM is off"))
 
     # Commands out.
 
@@ -240,7 +254,7 @@ class Carrier:
         return Succeeded(reply_to=seq)
 
     def _stun(self, seq: int) -> Answer:
-        if self._channel.refuses():
+        if not self.source.holds or self._channel.refuses():
             return Refused(reply_to=seq, reason="the VM is off")
         self.guest.stun(now=self._clock.now)
         self.source.runs = False
@@ -310,6 +324,9 @@ class Carrier:
     ) -> None:
         if not self.destination.alive:
             self._answer(Failed(reply_to=command.seq, reason="the peer is dead"))
+            return
+        if not (self.source.holds and self.destination.holds):
+            self._answer(Refused(reply_to=command.seq, reason="the VM is off"))
             return
         send = _Send(command=command, pages=pages, zero_pages=zero_pages, scan_s=scanning_s)
         self._send = send

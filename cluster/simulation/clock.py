@@ -24,11 +24,11 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._heap: list[tuple[float, int, Timer]] = []
+        self._heap: list[tuple[float, int, int, Timer]] = []
         self._order = itertools.count()
 
-    def at(self, at_s: float, act: Callable[[], None]) -> Timer:
-        """Do `act` at `at_s`.
+    def at(self, at_s: float, act: Callable[[], None], *, first: bool = False) -> Timer:
+        """Do `act` at `at_s`; with `first` before all that is due then without it.
 
         Raises:
             ValueError: If that is in the past, or is no number.
@@ -36,7 +36,7 @@ class Clock:
         if not at_s >= self.now:
             raise ValueError(f"{at_s} is before {self.now}")
         timer = Timer(at_s, act)
-        heapq.heappush(self._heap, (at_s, next(self._order), timer))
+        heapq.heappush(self._heap, (at_s, not first, next(self._order), timer))
         return timer
 
     def after(self, delay_s: float, act: Callable[[], None]) -> Timer:
@@ -46,7 +46,7 @@ class Clock:
     @property
     def next_s(self) -> float | None:
         """When something is due next; None if nothing is."""
-        while self._heap and self._heap[0][2].act is None:
+        while self._heap and self._heap[0][3].act is None:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
@@ -54,7 +54,7 @@ class Clock:
         """Do the next thing; return whether there was one."""
         if self.next_s is None:
             return False
-        at_s, _, timer = heapq.heappop(self._heap)
+        at_s, _, _, timer = heapq.heappop(self._heap)
         self.now, act = at_s, timer.act
         timer.act = None
         assert act is not None

@@ -22,6 +22,14 @@ def test_what_is_asked_while_something_is_done_is_done_too():
     assert [1.5] == done
 
 
+def test_what_comes_first_is_done_before_all_that_was_asked_earlier():
+    clock, done = Clock(), []
+    clock.at(1.0, lambda: done.append("second"))
+    clock.at(1.0, lambda: done.append("first"), first=True)
+    clock.run_until(1.0)
+    assert ["first", "second"] == done
+
+
 def test_a_cancelled_timer_does_nothing():
     clock, done = Clock(), []
     timer = clock.at(1.0, lambda: done.append(1))

@@ -1,0 +1,162 @@
+"""What a simulated run leaves behind, in the rows that a live run writes too."""
+
+from collections.abc import Mapping
+
+from cluster.inventory.model import Scenario
+from cluster.migration.spec import MigrationSpec, Outcome, Trigger, not_begun
+from cluster.observe.record import (
+    DrsPass,
+    EventKind,
+    EventRow,
+    MigrationRow,
+    TimelineRow,
+    migration_row,
+)
+from cluster.policy.messages import Record, Topic
+from cluster.simulation.world import World
+from drs import Plan
+
+_DIGITS = 9
+_KINDS = {
+    (Topic.VM, "powered_on"): EventKind.VM_POWERED_ON,
+    (Topic.VM, "powered_off"): EventKind.VM_POWERED_OFF,
+    (Topic.VM, "power_on_failed"): EventKind.VM_FAILED,
+    (Topic.VM, "failed"): EventKind.VM_FAILED,
+    (Topic.VM, "demand_changed"): EventKind.DEMAND_CHANGED,
+    (Topic.DRS, "pass"): EventKind.DRS_PASSED,
+    (Topic.MIGRATION, "started"): EventKind.MIGRATION_STARTED,
+    (Topic.MIGRATION, "completed"): EventKind.MIGRATION_ENDED,
+    (Topic.MIGRATION, "aborted"): EventKind.MIGRATION_ENDED,
+    (Topic.MIGRATION, "lost"): EventKind.MIGRATION_ENDED,
+    (Topic.MIGRATION, "refused"): EventKind.MIGRATION_ENDED,
+    (Topic.HOST, "connected"): EventKind.HOST_CHANGED,
+    (Topic.HOST, "failed"): EventKind.HOST_CHANGED,
+}
+
+
+class Recorder:
+    """Collects rows as the world tells them; floats in events are rounded to 9 digits.
+
+    Attributes:
+        unmet_ratios: Share of the demand that was not granted, a value a sample.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self.events: list[EventRow] = []
+        self.migrations: list[MigrationRow] = []
+        self.timeline: list[TimelineRow] = []
+        self.passes: list[DrsPass] = []
+        self.unmet_ratios: list[float] = []
+        self.rule_violations = 0
+        self._given_up: dict[str, int] = {}
+        self._carried = [0.0] * (2 * len(scenario.hosts))
+        self._sampled_s = 0.0
+
+    @property
+    def balanced_from_s(self) -> float:
+        """When DRS first found something to do: the imbalance it met is where the run starts."""
+        return next((one.time_s for one in self.passes if one.recommended), 0.0)
+
+    def recorded(self, time_s: float, record: Record) -> None:
+        """Take an entry of the Center's story."""
+        fields = dict(record.fields)
+        if (record.topic, record.what) == (Topic.MIGRATION, "refused"):
+            self._refused(time_s, record)
+        vm, host = fields.pop("vm", None), fields.pop("host", None)
+        self.events.append(
+            EventRow(
+                time_s=round(time_s, _DIGITS),
+                kind=_KINDS.get((record.topic, record.what), EventKind.NOTE),
+                text=record.text,
+                vm=None if vm is None else str(vm),
+                host=None if host is None else str(host),
+                details={name: _rounded(value) for name, value in fields.items()},
+            )
+        )
+
+    def planned(self, time_s: float, plan: Plan, *, solve_s: float) -> None:
+        """Take a plan of DRS and the wall-clock time that it took; the story never holds that."""
+        automatic = sum(one.automatic for one in plan.recommendations)
+        self.passes.append(
+            DrsPass(
+                time_s=time_s,
+                solve_s=solve_s,
+                imbalance_before=plan.imbalance_before,
+                imbalance_after=plan.imbalance_after,
+                priorities=tuple(one.priority for one in plan.recommendations),
+                applied=automatic,
+            )
+        )
+
+    def ended(self, spec: MigrationSpec, outcome: Outcome, demand_faults: int) -> None:
+        """Take a migration that has ended, also after VirtualCenter gave it up with its source."""
+        row = migration_row(spec, outcome, demand_faults=demand_faults)
+        if (index := self._given_up.pop(spec.id, None)) is not None:
+            self.migrations[index] = row
+        else:
+            self.migrations.append(row)
+
+    def sampled(self, world: World, demand_mhz: list[float], granted_mhz: list[float]) -> None:
+        """Take the sample that has just been reported: a row a host."""
+        now, fleet, network = world.clock.now, world.fleet, world.network
+        interval_s = max(now - self._sampled_s, 1e-9)
+        self._sampled_s = now
+        balance = world.center.balance()
+        self.rule_violations = balance.rule_violations
+        wanted, granted = sum(demand_mhz), sum(granted_mhz)
+        self.unmet_ratios.append(max(0.0, 1 - granted / wanted) if wanted > 0 else 0.0)
+        carried = [network.carried_bytes(link) for link in range(len(self._carried))]
+        rates = [
+            (after - before) / interval_s
+            for before, after in zip(self._carried, carried, strict=True)
+        ]
+        self._carried = carried
+        by_host = fleet.sum_by_host(fleet.demand_mhz).tolist()
+        memory = fleet.sum_by_host(fleet.memory_mib).tolist()
+        vms = fleet.sum_by_host(fleet.memory_mib * 0 + 1).tolist()
+        for at, host in enumerate(self._scenario.hosts):
+            self.timeline.append(
+                TimelineRow(
+                    time_s=now,
+                    host=host.name,
+                    cpu_load=by_host[at] / host.cpu_mhz,
+                    memory_load=memory[at] / host.memory_mib,
+                    vms=int(vms[at]),
+                    tx_bytes_per_second=rates[at],
+                    rx_bytes_per_second=rates[len(by_host) + at],
+                    state=world.center.state.hosts[host.name].state.value,
+                    imbalance=balance.imbalance,
+                )
+            )
+
+    def _refused(self, time_s: float, record: Record) -> None:
+        fields = dict(record.fields)
+        vm = str(fields.get("vm", ""))
+        memory = {spec.name: spec.memory_bytes for spec in self._scenario.vms}
+        spec = MigrationSpec(
+            id=str(fields.get("migration", "")),
+            vm=vm,
+            source=str(fields.get("source") or ""),
+            destination=str(fields.get("destination") or ""),
+            epoch=0,
+            memory_bytes=memory.get(vm, 0),
+            mode=self._scenario.migration.mode,
+            trigger=Trigger(fields.get("trigger", Trigger.USER.value)),
+        )
+        outcome = not_begun(str(fields.get("reason", record.text)), now=time_s)
+        if spec.id:
+            self._given_up[spec.id] = len(self.migrations)
+        self.migrations.append(migration_row(spec, outcome))
+
+
+def _rounded(value: object) -> object:
+    match value:
+        case float():
+            return round(value, _DIGITS)
+        case Mapping():
+            return {key: _rounded(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_rounded(one) for one in value]
+        case _:
+            return value

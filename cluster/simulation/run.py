@@ -1,0 +1,175 @@
+"""`simulate`: a scenario in virtual time, with the files' rows as its result."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cluster.inventory.model import Scenario
+from cluster.migration.convergence import Convergence
+from cluster.observe.record import (
+    DrsPass,
+    Engine,
+    EventKind,
+    EventRow,
+    MigrationRow,
+    Summary,
+    TimelineRow,
+)
+from cluster.observe.summary import summarise
+from cluster.simulation.faults import NO_FAULTS, Faults
+from cluster.simulation.recording import Recorder
+from cluster.simulation.world import Watcher, World
+from drs import Plan, StepBudget
+from drs.cost import Calibration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedRun:
+    """What a simulation found; the rows are those of a live run's files.
+
+    Attributes:
+        interrupted: Ctrl-C came before the end; the rows tell what happened until then.
+    """
+
+    summary: Summary
+    migrations: Sequence[MigrationRow]
+    timeline: Sequence[TimelineRow]
+    events: Sequence[EventRow]
+    passes: Sequence[DrsPass]
+    interrupted: bool
+
+
+def simulate(
+    scenario: Scenario,
+    *,
+    seed: int | None = None,
+    calibration: Calibration | None = None,
+    faults: Faults = NO_FAULTS,
+    convergence: Convergence | None = None,
+    budget: StepBudget | None = None,
+    serves_faults: bool = True,
+    looked: Callable[[float], None] | None = None,
+) -> SimulatedRun:
+    """Run a scenario in virtual time; the same arguments give the same events.
+
+    Args:
+        seed: Of decisions and faults; the scenario's when it is None.
+        calibration: Measured overheads; the defaults of `drs.cost` when it is None.
+        budget: Of one DRS pass, in search steps: never seconds, so that a plan does not
+            depend on the machine.
+        serves_faults: Hosts can carry post-copy, as live hosts with userfaultfd can.
+        looked: Called with the virtual time after each sample, to show progress.
+
+    Raises:
+        WorldBroken: If a checker finds a promise broken: a defect of this project.
+    """
+    run = _Run(
+        scenario,
+        seed=scenario.seed if seed is None else seed,
+        calibration=calibration or Calibration(),
+        faults=faults,
+        convergence=convergence,
+        budget=budget,
+        serves_faults=serves_faults,
+    )
+    interrupted = run.go(looked)
+    return run.result(interrupted=interrupted)
+
+
+class _Run:
+    """A world and its recorder."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int,
+        calibration: Calibration,
+        faults: Faults,
+        convergence: Convergence | None,
+        budget: StepBudget | None,
+        serves_faults: bool,
+    ) -> None:
+        self._scenario = scenario
+        self._seed = seed
+        self._recorder = Recorder(scenario)
+        watcher = Watcher(
+            recorded=self._recorder.recorded, planned=self._planned, ended=self._recorder.ended
+        )
+        self._world = World(
+            scenario,
+            watcher,
+            seed=seed,
+            calibration=calibration,
+            faults=faults,
+            convergence=convergence,
+            budget=budget,
+            serves_faults=serves_faults,
+        )
+
+    def go(self, looked: Callable[[float], None] | None) -> bool:
+        """Run to the end; return whether Ctrl-C came first."""
+        scenario, world = self._scenario, self._world
+        self._note(EventKind.RUN_STARTED, f"{scenario.name} begins, simulated, seed {self._seed}")
+        try:
+            world.start()
+            for time_s in sample_times(scenario.duration_s, scenario.sample_s):
+                # The sample comes before a DRS pass that is due at the same moment.
+                world.clock.at(time_s, self._sample, first=True)
+                world.clock.run_until(time_s)
+                if looked is not None:
+                    looked(time_s)
+            world.drain()
+        except KeyboardInterrupt:
+            self._note(EventKind.RUN_ENDED, f"{scenario.name} was interrupted")
+            return True
+        world.check_end()
+        self._note(EventKind.RUN_ENDED, f"{scenario.name} has ended")
+        return False
+
+    def result(self, *, interrupted: bool) -> SimulatedRun:
+        """Condense what was recorded."""
+        recorder, scenario = self._recorder, self._scenario
+        summary = summarise(
+            scenario=scenario.name,
+            engine=Engine.SIMULATED,
+            seed=self._seed,
+            hosts=len(scenario.hosts),
+            vms=len(scenario.vms),
+            duration_s=self._world.clock.now,
+            migrations=recorder.migrations,
+            timeline=recorder.timeline,
+            drs_passes=recorder.passes,
+            unmet_demand_ratios=recorder.unmet_ratios,
+            rule_violations=recorder.rule_violations,
+            integrity=None,
+            imbalance_from_s=recorder.balanced_from_s,
+        )
+        return SimulatedRun(
+            summary=summary,
+            migrations=recorder.migrations,
+            timeline=recorder.timeline,
+            events=recorder.events,
+            passes=recorder.passes,
+            interrupted=interrupted,
+        )
+
+    def _sample(self) -> None:
+        demand, granted = self._world.sample()
+        self._world.check()
+        self._recorder.sampled(self._world, demand.tolist(), granted.tolist())
+
+    def _planned(self, time_s: float, plan: Plan, solve_s: float) -> None:
+        self._recorder.planned(time_s, plan, solve_s=solve_s)
+
+    def _note(self, kind: EventKind, text: str) -> None:
+        time_s = round(self._world.clock.now, 9)
+        self._recorder.events.append(EventRow(time_s=time_s, kind=kind, text=text))
+
+
+def sample_times(duration_s: float, sample_s: float) -> list[float]:
+    """Return when samples end: every `sample_s`, and at the end of the run."""
+    count = int(duration_s / sample_s + 1e-9)
+    times = [index * sample_s for index in range(1, count + 1)]
+    if not times or times[-1] < duration_s - 1e-9:
+        times.append(duration_s)
+    return times

@@ -1,0 +1,447 @@
+"""A whole cluster in virtual time: the same `Center`, the same machines, counts instead of pages.
+
+The driver of `cluster.policy.center.Center` where the other one is VirtualCenter's actor:
+it carries commands out, answers them, and decides nothing.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cluster.inventory.model import Scenario
+from cluster.migration.convergence import Convergence
+from cluster.migration.machine import Migration
+from cluster.migration.messages import Begun, HostLost, Role
+from cluster.migration.messages import CancelRequested as MachineCancelRequested
+from cluster.migration.spec import MigrationSpec, Outcome, Result, not_begun
+from cluster.policy.center import Center
+from cluster.policy.facts import HostLoad, VmLoad
+from cluster.policy.messages import (
+    CancelMigration,
+    Command,
+    CommitRequested,
+    Discard,
+    Event,
+    GrantCommit,
+    HostConnected,
+    HostFailed,
+    LoadSampled,
+    MigrationEnded,
+    PowerOff,
+    PowerOn,
+    Recommended,
+    Record,
+    RefuseCommit,
+    SetDemand,
+    SetShares,
+    Solve,
+    Started,
+    StartMigration,
+    Stopping,
+    TellPeerLost,
+    Ticked,
+    VmEnded,
+    VmStarted,
+)
+from cluster.policy.state import PowerState
+from cluster.simulation.carry import Carrier, Seat, WorldBroken
+from cluster.simulation.clock import Clock, Timer
+from cluster.simulation.faults import NO_FAULTS, Channel, Faults
+from cluster.simulation.fleet import OFF, Fleet
+from cluster.simulation.guest import GuestMemory, dirty_model
+from cluster.simulation.link import Network
+from drs import Plan, StepBudget, recommend
+from drs.cost import Calibration, effective_rate
+
+# A migration that is under way at the end may go on for so long, and for so many steps.
+_DRAIN_S_MAX = 86_400.0
+_DRAIN_STEPS_MAX = 10_000_000
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Move:
+    """A migration under way."""
+
+    spec: MigrationSpec
+    carrier: Carrier
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """Whom the world tells what happens: it keeps no history itself.
+
+    Attributes:
+        recorded: An entry of the Center's story.
+        planned: A plan of DRS, and the wall-clock seconds that it took.
+        ended: A migration, with the demand faults of its remainder.
+    """
+
+    recorded: Callable[[float, Record], None]
+    planned: Callable[[float, Plan, float], None]
+    ended: Callable[[MigrationSpec, Outcome, int], None]
+
+
+class World:
+    """Hosts, VMs, links and VirtualCenter, from power-on to the last migration's end."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        watcher: Watcher,
+        *,
+        seed: int,
+        calibration: Calibration,
+        faults: Faults = NO_FAULTS,
+        convergence: Convergence | None = None,
+        budget: StepBudget | None = None,
+        serves_faults: bool = True,
+    ) -> None:
+        """`serves_faults`: hosts can carry post-copy. `budget` is of one DRS pass."""
+        self.scenario = scenario
+        self.clock = Clock()
+        self.center = Center(scenario)
+        self.fleet = Fleet(scenario.hosts, scenario.vms)
+        self._watcher = watcher
+        self._calibration = calibration
+        self._convergence = convergence
+        self._budget = budget or StepBudget()
+        self._serves_faults = serves_faults
+        self._faults = faults
+        # One generator for the decisions, one for the faults: a fault more leaves DRS's draws.
+        decisions, mishaps = np.random.default_rng(seed).spawn(2)
+        self._rng, self._mishaps = decisions, mishaps
+        self._channel = Channel(self.clock, faults, mishaps)
+        self._host = {host.name: at for at, host in enumerate(scenario.hosts)}
+        self._vm = {vm.name: at for at, vm in enumerate(scenario.vms)}
+        self._models = [dirty_model(vm) for vm in scenario.vms]
+        rates = [self._line_rate(host.nic.rate_bytes_per_second) for host in scenario.hosts]
+        # A card is two links: what it sends, and behind those what it receives.
+        self._rates = rates
+        self.network = Network(self.clock, (*rates, *rates))
+        self._dead: set[str] = set()
+        self._seats: dict[str, tuple[Seat, str]] = {}
+        self._moves: dict[str, _Move] = {}
+        self._wake: Timer | None = None
+
+    # The run.
+
+    def start(self) -> None:
+        """Connect the hosts, power on the VMs, start the scenario's clock."""
+        for host in self.scenario.hosts:
+            self.feed(HostConnected(host=host.name, serves_faults=self._serves_faults))
+        self.clock.run_until(0.0)
+        self.feed(Started())
+        self.fleet.grant(0.0)
+        self._plan_mishaps()
+
+    def sample(self) -> tuple[np.ndarray, np.ndarray]:
+        """Report what every host has measured since the last sample; return the means by VM."""
+        demand, granted = self.fleet.sample(self.clock.now)
+        names = self.scenario.vms
+        wanted, got = demand.tolist(), granted.tolist()
+        order = np.argsort(self.fleet.host, kind="stable")
+        bounds = np.searchsorted(self.fleet.host[order], np.arange(len(self._host) + 1))
+        for at, host in enumerate(self.scenario.hosts):
+            if host.name not in self._dead:
+                mine = order[bounds[at] : bounds[at + 1]].tolist()
+                loads = tuple(
+                    VmLoad(vm=names[vm].name, demand_mhz=wanted[vm], granted_mhz=got[vm])
+                    for vm in mine
+                )
+                self.feed(LoadSampled(load=HostLoad(host=host.name, vms=loads)))
+        self._grant()
+        return demand, granted
+
+    def drain(self) -> None:
+        """Start nothing new, and run until no migration is under way or queued."""
+        self.feed(Stopping())
+        end_s = self.clock.now + _DRAIN_S_MAX
+        for _ in range(_DRAIN_STEPS_MAX):
+            due = self.clock.next_s
+            busy = self._moves or self.center.state.migrations
+            if not busy or due is None or due > end_s:
+                break
+            self.clock.step()
+
+    def fail_host(self, name: str) -> None:
+        """Kill a host with every VM on it; VirtualCenter hears of it at once."""
+        if name in self._dead:
+            return
+        self._dead.add(name)
+        for move in list(self._moves.values()):
+            if name == move.spec.source:
+                self._driver_died(move)
+            elif name == move.spec.destination:
+                move.carrier.seat_lost(move.carrier.destination)
+        for vm, (seat, host) in list(self._seats.items()):
+            if host == name:
+                seat.alive = False
+                seat.empty()
+                self._take_off(vm)
+        self.feed(HostFailed(host=name, reason="it crashed"))
+
+    def _driver_died(self, move: _Move) -> None:
+        """The source drives. Before the commit its VM dies with it, and nothing is left to do.
+
+        After the commit the destination owns the VM, and takes the machine over to resume it.
+        """
+        if self._owned(move.spec):
+            move.carrier.seat_lost(move.carrier.source)
+            move.carrier.hear(HostLost(role=Role.SOURCE))
+        else:
+            move.carrier.abandon()
+            del self._moves[move.spec.id]
+
+    def _owned(self, spec: MigrationSpec) -> bool:
+        """Whether the record names the migration's destination at its epoch."""
+        record = self.center.state.ownership.get(spec.vm)
+        return record is not None and (record.epoch, record.host) == (spec.epoch, spec.destination)
+
+    # Checkers look at the world.
+
+    def check(self) -> None:
+        """Raise WorldBroken if a promise that holds at every moment does not hold now."""
+        ownership = self.center.state.ownership
+        for move in self._moves.values():
+            spec, carrier = move.spec, move.carrier
+            record = ownership.get(spec.vm)
+            for seat, host in (
+                (carrier.source, spec.source),
+                (carrier.destination, spec.destination),
+            ):
+                if seat.runs and (record is None or record.host != host):
+                    raise WorldBroken(f"{host} runs {spec.vm}, and the record is {record}")
+        used = self.fleet.sum_by_host(self.fleet.memory_mib)
+        for move in self._moves.values():
+            arriving = self._host[move.spec.destination]
+            if self.fleet.host[self._vm[move.spec.vm]] != arriving:
+                used[arriving] += self.fleet.memory_mib[self._vm[move.spec.vm]]
+        for owner, mib in zip(self.scenario.hosts, used.tolist(), strict=True):
+            if mib > owner.memory_mib:
+                raise WorldBroken(f"{owner.name} holds {mib:.0f} of {owner.memory_mib} MiB")
+
+    def check_end(self) -> None:
+        """Raise WorldBroken if a migration has not ended, or a VM was forgotten."""
+        self.check()
+        if left := {**self.center.state.migrations, **self._moves}:
+            raise WorldBroken(f"not ended: {', '.join(left)}")
+        for name, vm in self.center.state.vms.items():
+            seat, host = self._seats.get(name, (None, None))
+            runs = seat is not None and seat.runs
+            if runs != (vm.power is PowerState.ON) or host != vm.host:
+                raise WorldBroken(f"{name} is {vm.power.value} on {vm.host}, and runs on {host}")
+
+    # VirtualCenter's driver.
+
+    def feed(self, event: Event) -> tuple[Command, ...]:
+        """Give the Center an event and carry out what it says."""
+        commands = self.center.handle(event, now=self.clock.now, rng=self._rng)
+        for command in commands:
+            self._carry_out(command)
+        self._set_alarm()
+        return commands
+
+    def _set_alarm(self) -> None:
+        wake_at = self.center.wake_at
+        if self._wake is not None and self._wake.act is not None:
+            if self._wake.at_s == wake_at:
+                return
+            self._wake.cancel()
+        if wake_at is not None:
+            at_s = max(wake_at, self.clock.now)
+            self._wake = self.clock.at(at_s, lambda: self._tick())
+
+    def _tick(self) -> None:
+        self.feed(Ticked())
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case PowerOn():
+                self._power_on(command)
+            case PowerOff(vm=vm):
+                self._power_off(vm)
+            case StartMigration(spec=spec):
+                self._start_migration(spec)
+            case CancelMigration(migration=migration):
+                if (move := self._moves.get(migration)) is not None:
+                    move.carrier.hear(MachineCancelRequested())
+            case TellPeerLost(migration=migration):
+                if (move := self._moves.get(migration)) is not None:
+                    move.carrier.hear(HostLost(role=Role.DESTINATION))
+            case Discard():
+                pass  # the destination's part ended with the machine, in `fail_host`
+            case SetShares(shares=shares):
+                for migration, rate in shares:
+                    if (move := self._moves.get(migration)) is not None:
+                        move.carrier.set_share(rate)
+            case SetDemand(vm=vm, demand=demand, from_s=from_s):
+                self.fleet.set_demand(self._vm[vm], demand, from_s)
+                self._grant()
+            case Solve():
+                self._solve(command)
+            case Record():
+                self._watcher.recorded(self.center.scenario_s(self.clock.now), command)
+            case GrantCommit() | RefuseCommit():
+                pass  # the answer of `_claim`
+
+    def _power_on(self, command: PowerOn) -> None:
+        if command.host in self._dead:
+            ended = VmEnded(vm=command.vm, epoch=command.epoch, reason=f"{command.host} is dead")
+            self.clock.after(0.0, lambda: self._feed_only(ended))
+            return
+        seat = Seat(holds=True, runs=True, complete=True)
+        self._seats[command.vm] = (seat, command.host)
+        self.fleet.place(self._vm[command.vm], self._host[command.host], now=self.clock.now)
+        started = VmStarted(vm=command.vm, epoch=command.epoch)
+        self.clock.after(0.0, lambda: self._feed_only(started))
+
+    def _feed_only(self, event: Event) -> None:
+        self.feed(event)
+
+    def _power_off(self, vm: str) -> None:
+        """End it at both ends of its migration, if it has one; the machine will find it gone."""
+        for move in self._moves.values():
+            if move.spec.vm == vm:
+                move.carrier.power_off()
+        if vm in self._seats:
+            seat, _ = self._seats[vm]
+            seat.empty()
+            self._take_off(vm)
+            self._grant()
+
+    def _take_off(self, vm: str) -> None:
+        self._seats.pop(vm, None)
+        self.fleet.place(self._vm[vm], OFF, now=self.clock.now)
+
+    def _solve(self, command: Solve) -> None:
+        """DRS takes no virtual time: what it takes depends on the machine."""
+        began = time.perf_counter()
+        plan = recommend(
+            command.snapshot,
+            command.policy,
+            now=self.clock.now,
+            rng=np.random.default_rng(command.seed),
+            budget=self._budget,
+        )
+        solve_s = time.perf_counter() - began
+        self._watcher.planned(self.center.scenario_s(self.clock.now), plan, solve_s)
+        answer = Recommended(solve=command.solve, plan=plan, solve_s=0.0)
+        self.clock.after(0.0, lambda: self._feed_only(answer))
+
+    # Migrations.
+
+    def _start_migration(self, spec: MigrationSpec) -> None:
+        seat, host = self._seats.get(spec.vm, (None, None))
+        if seat is None or host != spec.source:
+            outcome = not_begun(f"{spec.vm} does not run on {spec.source}", now=self.clock.now)
+            self.clock.after(0.0, lambda: self._report(spec, outcome, 0))
+            return
+        # Messages of an earlier migration must not be taken for this one's.
+        source = Seat(holds=True, runs=True, complete=True)
+        self._seats[spec.vm] = (source, host)
+        vm = self._vm[spec.vm]
+        model, zero_pages = self._models[vm]
+        guest = GuestMemory(spec.memory_pages, model, now=self.clock.now, zero_pages=zero_pages)
+        guest.set_speed(self.fleet.speed(vm), now=self.clock.now)
+        machine = Migration(spec, convergence=self._convergence)
+        out, into = self._host[spec.source], len(self._host) + self._host[spec.destination]
+        carrier = Carrier(
+            machine=machine,
+            clock=self.clock,
+            network=self.network,
+            links=(out, into),
+            guest=guest,
+            source=source,
+            destination=Seat(alive=spec.destination not in self._dead),
+            calibration=self._calibration,
+            channel=self._channel,
+            claim=lambda epoch: self._claim(spec.id, epoch),
+            ended=lambda: self._ended(spec.id),
+        )
+        carrier.set_share(spec.rate_bytes_per_second)
+        self._moves[spec.id] = _Move(spec=spec, carrier=carrier)
+        self.clock.after(0.0, lambda: carrier.hear(Begun()))
+        if self._channel.happens(self._faults.cancel):
+            at_s = self.clock.now + self._mishaps.exponential(self._faults.crash_s_mean)
+            self.clock.at(at_s, lambda: carrier.hear(MachineCancelRequested()))
+
+    def _claim(self, migration: str, epoch: int) -> str:
+        """Ask the Center for the commit; a refusal is remembered, so that no late asking passes."""
+        move = self._moves.get(migration)
+        if move is None:
+            return "the migration has ended"
+        if move.refused:
+            return move.refused
+        if self._owned(move.spec):
+            return ""
+        for answer in self.feed(CommitRequested(migration=migration, epoch=epoch)):
+            match answer:
+                case GrantCommit():
+                    self._committed(move.spec)
+                    return ""
+                case RefuseCommit(reason=reason):
+                    move.refused = reason
+        return move.refused or "VirtualCenter gave no answer"
+
+    def _committed(self, spec: MigrationSpec) -> None:
+        """From now on the destination's host pays for the VM."""
+        vm, into = self._vm[spec.vm], self._host[spec.destination]
+        if self.fleet.host[vm] != into:
+            self.fleet.place(vm, into, now=self.clock.now)
+            self._grant()
+
+    def _ended(self, migration: str) -> None:
+        move = self._moves.pop(migration)
+        spec, carrier = move.spec, move.carrier
+        outcome = carrier.machine.outcome
+        assert outcome is not None
+        if outcome.result is Result.LOST:  # each host frees what it holds of the VM
+            carrier.power_off()
+        lost = not (carrier.source.runs or carrier.destination.runs)
+        if carrier.destination.runs:
+            self._seats[spec.vm] = (carrier.destination, spec.destination)
+        elif lost and spec.vm in self._seats:
+            self._take_off(spec.vm)
+            self._grant()
+        self._report(spec, outcome, carrier.demand_faults)
+        record = self.center.state.vms[spec.vm]
+        if lost and record.power is not PowerState.OFF:
+            self.feed(VmEnded(vm=spec.vm, epoch=record.epoch, reason=outcome.error))
+
+    def _report(self, spec: MigrationSpec, outcome: Outcome, demand_faults: int) -> None:
+        self._watcher.ended(spec, outcome, demand_faults)
+        self.feed(MigrationEnded(migration=spec.id, outcome=outcome))
+
+    # Inside.
+
+    def _grant(self) -> None:
+        """Divide the CPUs anew, and let guests that migrate run at their new speed."""
+        self.fleet.grant(self.clock.now)
+        for move in self._moves.values():
+            speed = self.fleet.speed(self._vm[move.spec.vm])
+            move.carrier.guest.set_speed(speed, now=self.clock.now)
+
+    def _line_rate(self, rate_bytes_per_second: float | None) -> float:
+        rate = np.inf if rate_bytes_per_second is None else rate_bytes_per_second
+        return effective_rate(rate, self._calibration)
+
+    def _plan_mishaps(self) -> None:
+        """Place what happens to each host at most once: its death, a slow line, a cut one."""
+        faults, rng, duration_s = self._faults, self._mishaps, self.scenario.duration_s
+        for at, host in enumerate(self.scenario.hosts):
+            if self._channel.happens(faults.host_crash):
+                dies_s = rng.uniform(0, duration_s)
+                self.clock.at(dies_s, lambda name=host.name: self.fail_host(name))  # type: ignore[misc]
+            for chance, share in ((faults.link_cut, 0.0), (faults.link_slow, 0.1)):
+                if self._channel.happens(chance):
+                    slow_s = rng.uniform(0, duration_s)
+                    healed_s = slow_s + rng.uniform(0, faults.link_cut_s_max)
+                    rate = self._rates[at]
+                    self._set_rate_at(slow_s, at, rate * share)
+                    self._set_rate_at(healed_s, at, rate)
+
+    def _set_rate_at(self, at_s: float, link: int, rate: float) -> None:
+        self.clock.at(at_s, lambda: self.network.set_capacity(link, rate))

@@ -1,0 +1,236 @@
+"""A whole cluster in virtual time, driven by the same Center: what must happen, and what must not."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cluster.inventory.demand import Constant, Steps
+from cluster.inventory.model import Mode
+from cluster.migration.spec import Result, Trigger
+from cluster.observe.record import Engine, EventKind
+from cluster.observe.rows import to_json
+from cluster.simulation.faults import Faults, drawn_faults
+from cluster.simulation.recording import Recorder
+from cluster.simulation.run import sample_times, simulate
+from cluster.simulation.world import Watcher, World
+from drs.cost import Calibration
+from tests.simulation.scenarios import QUICK, cancel, drawn, host, migrate, power_off, scenario, vm
+
+TWO_HOSTS = (host("esx-1"), host("esx-2"))
+
+
+def lines(run):
+    return "\n".join(json.dumps(to_json(event)) for event in run.events)
+
+
+def test_a_migration_goes_where_the_scenario_says():
+    run = simulate(
+        scenario(TWO_HOSTS, [vm("a", on="esx-1")], events=[migrate(5.0, "a", "esx-2")]),
+        budget=QUICK,
+    )
+    (row,) = run.migrations
+    assert ("esx-1", "esx-2", Result.COMPLETED, Trigger.SCENARIO) == (
+        row.source,
+        row.destination,
+        row.result,
+        row.trigger,
+    )
+    assert 5.0 == row.started_s
+    assert 1 == [sample.vms for sample in run.timeline if sample.host == "esx-2"][-1]
+    assert 0 == [sample.vms for sample in run.timeline if sample.host == "esx-1"][-1]
+
+
+def test_two_transfers_from_one_card_take_twice_as_long():
+    def duration_s(names):
+        vms = [vm(n, on="esx-1", memory_mib=256, working_set_mib=256) for n in ("a", "b")]
+        moves = [migrate(5.0, name, "esx-2") for name in names]
+        return max(
+            row.duration_s for row in simulate(scenario(TWO_HOSTS, vms, events=moves)).migrations
+        )
+
+    assert pytest.approx(2.0, rel=0.1) == duration_s(["a", "b"]) / duration_s(["a"])
+
+
+def test_the_line_is_busy_while_a_vm_moves():
+    """8 of 64 MiB are in use; the others are zero pages, which cost no bytes."""
+    run = simulate(scenario(TWO_HOSTS, [vm("a", on="esx-1")], events=[migrate(5.0, "a", "esx-2")]))
+    (row,) = run.migrations
+    out = sum(s.tx_bytes_per_second for s in run.timeline if s.host == "esx-1")
+    into = sum(s.rx_bytes_per_second for s in run.timeline if s.host == "esx-2")
+    assert pytest.approx(row.sent_bytes, rel=1e-6) == out == into
+    assert 56 * 256 == row.zero_pages
+
+
+def test_a_cancel_stops_a_migration_and_the_source_runs_on():
+    events = [migrate(5.0, "a", "esx-2"), cancel(5.04, "a")]
+    run = simulate(scenario(TWO_HOSTS, [vm("a", on="esx-1")], events=events))
+    (row,) = run.migrations
+    assert (Result.ABORTED, "cancelled") == (row.result, row.error)
+    assert 1 == [sample.vms for sample in run.timeline if sample.host == "esx-1"][-1]
+
+
+def test_a_vm_that_is_powered_off_in_the_middle_of_its_migration_is_gone():
+    events = [migrate(5.0, "a", "esx-2"), power_off(5.05, "a")]
+    run = simulate(scenario(TWO_HOSTS, [vm("a", on="esx-1")], events=events))
+    (row,) = run.migrations
+    assert Result.LOST is row.result
+    assert {0} == {sample.vms for sample in run.timeline if sample.time_s > 6.0}
+
+
+@pytest.mark.parametrize("mode", [Mode.HYBRID, Mode.AUTO, Mode.POSTCOPY])
+def test_modes_that_need_fault_service_run_where_it_is(mode):
+    cluster = scenario(
+        TWO_HOSTS, [vm("a", on="esx-1", rate_mb_s=50.0)], events=[migrate(5.0, "a", "esx-2", mode)]
+    )
+    (row,) = simulate(cluster).migrations
+    assert (mode, Result.COMPLETED) == (row.mode, row.result)
+
+
+def test_without_fault_service_hybrid_becomes_precopy_and_postcopy_is_refused():
+    def row(mode):
+        events = [migrate(5.0, "a", "esx-2", mode)]
+        cluster = scenario(TWO_HOSTS, [vm("a", on="esx-1")], events=events)
+        (only,) = simulate(cluster, serves_faults=False).migrations
+        return only
+
+    assert (Mode.PRECOPY, Result.COMPLETED) == (row(Mode.HYBRID).mode, row(Mode.HYBRID).result)
+    assert Result.REFUSED is row(Mode.POSTCOPY).result
+
+
+def test_drs_evens_out_a_host_that_grows_hot():
+    hot = Steps(points=((0.0, 200.0), (3.0, 1_500.0)))
+    vms = [vm(f"hot-{at}", demand=hot, on="esx-1") for at in range(4)]
+    vms += [vm("cold", demand=Constant(mhz=800.0), on="esx-2")]
+    run = simulate(scenario(TWO_HOSTS, vms, drs=True), budget=QUICK)
+    assert run.summary.imbalance.end < run.summary.imbalance.start / 2
+    assert {Trigger.DRS} == {row.trigger for row in run.migrations}
+    assert run.summary.unmet_demand_ratio.max > 0.2
+
+
+def test_the_summary_says_what_was_simulated():
+    summary = simulate(scenario(TWO_HOSTS, [vm("a", on="esx-1")])).summary
+    assert (Engine.SIMULATED, 2, 1, 30.0) == (
+        summary.engine,
+        summary.hosts,
+        summary.vms,
+        summary.duration_s,
+    )
+    assert summary.integrity is None
+    assert summary.client_blackout_s is None
+
+
+# Hosts die.
+
+
+def world(cluster, **fields):
+    recorder = Recorder(cluster)
+    watcher = Watcher(recorded=recorder.recorded, planned=lambda *_: None, ended=recorder.ended)
+    made = World(cluster, watcher, seed=0, calibration=Calibration(), budget=QUICK, **fields)
+    made.start()
+    return made, recorder
+
+
+def migrating(until_s):
+    """A hybrid migration of one VM that began at 5 s, `until_s` into it."""
+    cluster = scenario(
+        TWO_HOSTS,
+        [vm("a", on="esx-1", rate_mb_s=300.0)],
+        events=[migrate(5.0, "a", "esx-2")],
+        mode=Mode.HYBRID,
+    )
+    made, recorder = world(cluster)
+    made.clock.run_until(5.0 + until_s)
+    return made, recorder
+
+
+def test_a_destination_that_dies_before_the_commit_leaves_the_source_running():
+    made, recorder = migrating(0.05)
+    made.fail_host("esx-2")
+    made.drain()
+    made.check_end()
+    assert [Result.ABORTED] == [row.result for row in recorder.migrations]
+    assert [0] == made.fleet.host.tolist()
+
+
+def test_a_source_that_dies_before_the_commit_takes_the_vm_with_it():
+    made, _ = migrating(0.05)
+    made.fail_host("esx-1")
+    made.drain()
+    made.check_end()
+    assert [-1] == made.fleet.host.tolist()
+
+
+def test_a_source_that_dies_with_the_remainder_loses_the_vm_and_it_is_said():
+    made, recorder = migrating(0.0)
+    while made.center.state.vms["a"].host != "esx-2":
+        made.clock.step()
+    made.clock.run_until(made.clock.now + 0.02)
+    made.fail_host("esx-1")
+    made.drain()
+    made.check_end()
+    assert [Result.LOST] == [row.result for row in recorder.migrations]
+    assert "pages" in recorder.migrations[0].error
+
+
+def test_a_host_dies_once():
+    made, recorder = migrating(0.05)
+    made.fail_host("esx-2")
+    told = len(recorder.events)
+    made.fail_host("esx-2")
+    assert told == len(recorder.events)
+
+
+# Determinism and faults.
+
+
+def test_the_same_seed_tells_the_same_story_to_the_byte():
+    faults = Faults(lose=0.05, delay=0.1, fail=0.05, link_slow=0.5, until_s=30.0)
+
+    def told(seed):
+        return lines(simulate(drawn(3), seed=seed, faults=faults, budget=QUICK))
+
+    assert told(1) == told(1)
+    assert told(1) != told(2)
+
+
+def test_no_wall_time_is_in_the_story():
+    passes = [
+        event
+        for event in simulate(drawn(3), budget=QUICK).events
+        if event.kind is EventKind.DRS_PASSED
+    ]
+    assert {0.0} == {event.details["solve_s"] for event in passes}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_faulty_cluster_keeps_its_promises(seed):
+    """`simulate` checks at every sample and at the end; a broken promise raises."""
+    faults = drawn_faults(np.random.default_rng(seed), until_s=30.0)
+    run = simulate(drawn(seed), faults=faults, budget=QUICK)
+    assert EventKind.RUN_ENDED is run.events[-1].kind
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(20, 320, 20))
+def test_many_faulty_clusters_keep_their_promises(first):
+    for seed in range(first, first + 20):
+        faults = drawn_faults(np.random.default_rng(seed), until_s=30.0)
+        simulate(drawn(seed), faults=faults, budget=QUICK)
+
+
+def test_ctrl_c_leaves_what_there_is():
+    def looked(time_s):
+        if time_s >= 10.0:
+            raise KeyboardInterrupt
+
+    run = simulate(scenario(TWO_HOSTS, [vm("a", on="esx-1")]), looked=looked)
+    assert run.interrupted
+    assert 10.0 == run.summary.duration_s
+    assert 10 * 2 == len(run.timeline)
+
+
+def test_samples_end_with_the_run():
+    assert [1.0, 2.0, 2.5] == sample_times(2.5, 1.0)
+    assert [1.0, 2.0] == sample_times(2.0, 1.0)
+    assert [0.5] == sample_times(0.5, 1.0)
