@@ -1,57 +1,19 @@
 """DRS in operation: when to solve, with which snapshot, and what to do with the plan."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cluster.inventory.model import Automation, RuleKind, RuleSpec, Scenario
+from cluster.inventory.model import Scenario
 from cluster.migration.spec import Trigger
+from cluster.policy.admission import HOST_COST_MAX, concurrent_max
 from cluster.policy.messages import Command, MigrationRequested, Recommended, Record, Solve, Topic
-from cluster.policy.preflight import compatible
-from cluster.policy.state import ClusterState, HostState, PowerState
+from cluster.policy.snapshot import AUTOMATION, snapshot_of
+from cluster.policy.state import ClusterState
 from drs import Plan, Policy, Snapshot
-from drs import model as drs_model
 from drs.load import deviations, entitlement, host_usage, imbalance, imbalance_target
-from drs.rules import Affinity, AntiAffinity, Rule, Strength, VmHostAffinity, VmHostAntiAffinity
 
-_AUTOMATION = {
-    Automation.MANUAL: drs_model.Automation.MANUAL,
-    Automation.PARTIALLY: drs_model.Automation.PARTIALLY_AUTOMATED,
-    Automation.FULLY: drs_model.Automation.FULLY_AUTOMATED,
-}
-_HOST_STATES = {
-    HostState.STARTING: drs_model.HostState.NOT_RESPONDING,
-    HostState.CONNECTED: drs_model.HostState.CONNECTED,
-    HostState.NOT_RESPONDING: drs_model.HostState.NOT_RESPONDING,
-}
 _FASTEST_BYTES_PER_SECOND = 1.25e9
-
-
-def rules_of(specs: Iterable[RuleSpec]) -> tuple[Rule, ...]:
-    """Return a scenario's rules as drs judges them, in the same order."""
-    made: list[Rule] = []
-    for spec in specs:
-        match spec.kind:
-            case RuleKind.AFFINITY:
-                made.append(Affinity(name=spec.name, vms=spec.vms))
-            case RuleKind.ANTI_AFFINITY:
-                made.append(AntiAffinity(name=spec.name, vms=spec.vms))
-            case RuleKind.VM_HOST_MUST:
-                made.append(VmHostAffinity(name=spec.name, vms=spec.vms, hosts=spec.hosts))
-            case RuleKind.VM_HOST_SHOULD:
-                soft = Strength.SHOULD
-                rule = VmHostAffinity(name=spec.name, vms=spec.vms, hosts=spec.hosts, strength=soft)
-                made.append(rule)
-            case RuleKind.VM_HOST_MUST_NOT:
-                made.append(VmHostAntiAffinity(name=spec.name, vms=spec.vms, hosts=spec.hosts))
-            case RuleKind.VM_HOST_SHOULD_NOT:
-                made.append(
-                    VmHostAntiAffinity(
-                        name=spec.name, vms=spec.vms, hosts=spec.hosts, strength=Strength.SHOULD
-                    )
-                )
-    return tuple(made)
 
 
 def policy_of(scenario: Scenario) -> Policy:
@@ -59,36 +21,14 @@ def policy_of(scenario: Scenario) -> Policy:
     rates = [host.nic.rate_bytes_per_second or _FASTEST_BYTES_PER_SECOND for host in scenario.hosts]
     return Policy(
         migration_threshold=scenario.drs.threshold,
-        automation=_AUTOMATION[scenario.drs.automation],
+        automation=AUTOMATION[scenario.drs.automation],
         moves_max=scenario.drs.moves_max,
         cooldown_s=scenario.drs.cooldown_s,
+        concurrent_per_host_max=min(
+            (concurrent_max(host, scenario.migration) for host in scenario.hosts),
+            default=HOST_COST_MAX,
+        ),
         rate_bytes_per_second=min(rates, default=_FASTEST_BYTES_PER_SECOND),
-    )
-
-
-def snapshot_of(state: ClusterState) -> Snapshot:
-    """Return the cluster as DRS sees it: demand is each VM's mean over the window."""
-    vms = [vm for vm in state.vms.values() if vm.power is PowerState.ON]
-    hosts = list(state.hosts.values())
-    automation = [
-        None if vm.spec.automation is None else _AUTOMATION[vm.spec.automation] for vm in vms
-    ]
-    return Snapshot.build(
-        [host.spec.name for host in hosts],
-        [vm.spec.name for vm in vms],
-        [[host.spec.cpu_mhz, host.spec.memory_mib] for host in hosts],
-        [[vm.demand_mhz(), vm.spec.memory_mib] for vm in vms],
-        [vm.host for vm in vms],
-        reservation=[[vm.spec.cpu_reservation_mhz, vm.spec.memory_reservation_mib] for vm in vms],
-        limit=[[vm.spec.cpu_limit_mhz or float("inf"), float("inf")] for vm in vms],
-        shares=[[vm.spec.cpu_shares, 10.0 * vm.spec.memory_mib] for vm in vms],
-        allowed=[[not compatible(vm.spec, host.spec) for host in hosts] for vm in vms],
-        host_states=[_HOST_STATES[host.state] for host in hosts],
-        memory_bytes=[float(vm.spec.memory_bytes) for vm in vms],
-        moved_at_s=[vm.moved_at_s for vm in vms],
-        automation=automation,
-        in_flight=[(spec.vm, spec.destination) for spec in state.running()],
-        rules=rules_of(state.scenario.rules),
     )
 
 
@@ -194,22 +134,23 @@ class Balancing:
     def _migrations(self, plan: Plan, snapshot: Snapshot) -> list[MigrationRequested]:
         """Return the plan's actions that need nobody's consent, in its order.
 
-        A VM that stops on a third host moves on at a later pass: its second action
-        begins where it is not yet.
+        A VM that stops on a third host goes on when it has arrived there. One that has
+        moved since the snapshot was taken is left to the next pass.
         """
         reasons = {r.move.vm: r for r in plan.recommendations}
-        asked: dict[str, MigrationRequested] = {}
+        asked: dict[int, MigrationRequested] = {}
         for action in sorted(plan.actions, key=lambda action: action.order):
-            vm = snapshot.vms[action.move.vm]
-            why = reasons.get(action.move.vm)
-            if vm in asked or why is None or not why.automatic:
+            move = action.move
+            vm, destination = snapshot.vms[move.vm], snapshot.hosts[move.destination]
+            why = reasons.get(move.vm)
+            if why is None or not why.automatic:
                 continue
-            asked[vm] = MigrationRequested(
-                vm=vm,
-                destination=snapshot.hosts[action.move.destination],
-                trigger=Trigger.DRS,
-                reason=why.sentence,
-            )
+            if move.vm in asked:
+                asked[move.vm] = replace(asked[move.vm], onward=destination)
+            elif self._state.vms[vm].host == snapshot.hosts[move.source]:
+                asked[move.vm] = MigrationRequested(
+                    vm=vm, destination=destination, trigger=Trigger.DRS, reason=why.sentence
+                )
         return list(asked.values())
 
 

@@ -1,9 +1,11 @@
 """VirtualCenter's decisions: one pure machine that Ray and virtual time drive alike."""
 
+from collections import deque
+
 import numpy as np
 
 from cluster.inventory.model import Scenario, TimedEvent, TimedKind
-from cluster.migration.spec import Trigger
+from cluster.migration.spec import Result, Trigger
 from cluster.policy.balancing import Balance, Balancing
 from cluster.policy.messages import (
     CancelRequested,
@@ -15,8 +17,6 @@ from cluster.policy.messages import (
     LoadSampled,
     MigrationEnded,
     MigrationRequested,
-    PowerOff,
-    PowerOn,
     Recommended,
     Record,
     SetDemand,
@@ -29,8 +29,9 @@ from cluster.policy.messages import (
     VmStarted,
 )
 from cluster.policy.moving import Moving
-from cluster.policy.placement import best_host
-from cluster.policy.state import ClusterState, HostRecord, HostState, PowerState, VmRecord
+from cluster.policy.powering import Powering
+from cluster.policy.shares import Shares
+from cluster.policy.state import ClusterState, HostState, PowerState, VmRecord
 
 
 class Center:
@@ -41,28 +42,25 @@ class Center:
     """
 
     def __init__(self, scenario: Scenario) -> None:
-        self.state = ClusterState(
-            scenario=scenario,
-            hosts={spec.name: HostRecord(spec=spec) for spec in scenario.hosts},
-            vms={spec.name: VmRecord(spec=spec, demand=spec.demand) for spec in scenario.vms},
-        )
+        self.state = ClusterState.of(scenario)
         self._moving = Moving(self.state)
+        self._powering = Powering(self.state)
         self._balancing = Balancing(self.state)
-        self._schedule = sorted(scenario.events, key=lambda event: event.at_s, reverse=True)
+        self._shares = Shares(self.state)
+        self._schedule = deque(sorted(scenario.events, key=lambda event: event.at_s))
         self._stopping = False
-        self._began_s: float | None = None
 
     @property
     def wake_at(self) -> float | None:
         """When to send `Ticked` if nothing else happens; ask again after each event."""
         due = [self._balancing.next_s]
-        if self._schedule and self._began_s is not None and not self._stopping:
-            due.append(self._began_s + self._schedule[-1].at_s)
+        if self._schedule and self.state.began_s is not None and not self._stopping:
+            due.append(self.state.began_s + self._schedule[0].at_s)
         return min((at for at in due if at is not None), default=None)
 
     def scenario_s(self, now: float) -> float:
         """Return the scenario's time: 0 until everything is up, then seconds since."""
-        return 0.0 if self._began_s is None else now - self._began_s
+        return self.state.scenario_s(now)
 
     @property
     def all_up(self) -> bool:
@@ -75,29 +73,29 @@ class Center:
 
     def handle(self, event: Event, *, now: float, rng: np.random.Generator) -> tuple[Command, ...]:
         """Take one event and decide."""
-        return tuple(self._handle(event, now, rng))
+        if isinstance(event, LoadSampled):  # far more often than all others
+            self._sampled(event, now)
+            return ()
+        return tuple(self._shares.settle(self._handle(event, now, rng)))
 
     def _handle(self, event: Event, now: float, rng: np.random.Generator) -> list[Command]:
         match event:
             case HostConnected():
                 return self._host_connected(event)
             case HostFailed():
-                return self._host_failed(event)
+                return self._host_failed(event, now)
             case VmStarted():
-                return self._vm_started(event)
+                return self._powering.started(event)
             case VmEnded():
-                return self._vm_ended(event)
+                return self._vm_ended(event, now)
             case Started():
-                self._began_s = now
+                self.state.began_s = now
                 self._balancing.begin(now=now)
                 return []
             case Stopping():
                 self._stopping = True
                 self._balancing.stop()
-                return []
-            case LoadSampled():
-                self._sampled(event, now)
-                return []
+                return self._moving.stop()
             case Ticked():
                 return [*self._due(now), *self._balancing.tick(now=now, rng=rng)]
             case Recommended():
@@ -105,106 +103,83 @@ class Center:
             case SolveFailed():
                 return self._balancing.failed(event.solve, event.reason)
             case MigrationRequested():
-                return self._request(event, now)
+                return self._moving.request(event, now=now)
             case CancelRequested():
                 return self._moving.cancel(event.vm)
             case CommitRequested():
                 return self._moving.commit(event)
             case MigrationEnded():
-                return self._moving.ended(event.migration, event.outcome, now=now)
+                return self._migration_ended(event, now)
+            case LoadSampled():
+                return []
 
     # Hosts and VMs.
 
     def _host_connected(self, event: HostConnected) -> list[Command]:
-        """Once all hosts are there, power VMs on: placement needs to know them all."""
         host = self.state.hosts[event.host]
         host.state, host.serves_faults = HostState.CONNECTED, event.serves_faults
-        waiting = any(h.state is HostState.STARTING for h in self.state.hosts.values())
-        note = Record(topic=Topic.HOST, what="connected", text=f"{event.host} connected")
-        return [note] if waiting else [note, *self._power_on_all()]
+        note = Record(
+            topic=Topic.HOST,
+            what="connected",
+            text=f"{event.host} connected",
+            fields=(("host", event.host),),
+        )
+        return [note, *self._power_on_if_all_known()]
 
-    def _power_on_all(self) -> list[Command]:
-        """VMs that name their host first, so that the others are placed around them."""
-        off = [vm for vm in self.state.vms.values() if vm.epoch == 0]
-        ordered = sorted(off, key=lambda vm: vm.spec.host is None)
-        return [command for vm in ordered for command in self._power_on(vm)]
-
-    def _power_on(self, vm: VmRecord) -> list[Command]:
-        name = vm.spec.name
-        host = vm.spec.host or best_host(self.state, vm)
-        if host is None:
-            vm.power = PowerState.OFF
-            vm.ended_reason = "no host can take it"
-            text = f"{name} is not powered on: {vm.ended_reason}"
-            return [
-                Record(topic=Topic.VM, what="power_on_failed", text=text, fields=(("vm", name),))
-            ]
-        epoch = self.state.ownership.next_epoch(name)
-        self.state.ownership.claim(name, epoch=epoch, source=None, host=host)
-        vm.host, vm.epoch = host, epoch
-        return [PowerOn(vm=name, host=host, epoch=epoch)]
-
-    def _vm_started(self, event: VmStarted) -> list[Command]:
-        vm = self.state.vms[event.vm]
-        if vm.epoch != event.epoch:
+    def _power_on_if_all_known(self) -> list[Command]:
+        """Placement needs to know every host, as there or as lost."""
+        if any(host.state is HostState.STARTING for host in self.state.hosts.values()):
             return []
-        vm.power = PowerState.ON
-        text = f"{event.vm} powered on, {vm.host}"
-        return [
-            Record(
-                topic=Topic.VM,
-                what="powered_on",
-                text=text,
-                fields=(("vm", event.vm), ("host", vm.host)),
-            )
-        ]
+        return self._powering.power_on_all()
 
-    def _vm_ended(self, event: VmEnded, *, wanted: bool = False) -> list[Command]:
-        """A VM that another host owns by now is not this report's business."""
-        vm = self.state.vms[event.vm]
-        if vm.power is PowerState.OFF or not self.state.ownership.release(
-            event.vm, epoch=event.epoch
-        ):
-            return []
-        host, vm.host, vm.power, vm.ended_reason = vm.host, None, PowerState.OFF, event.reason
-        return [
-            Record(
-                topic=Topic.VM,
-                what="powered_off" if wanted else "failed",
-                text=f"{event.vm} powered off: {event.reason}",
-                fields=(("vm", event.vm), ("host", host), ("reason", event.reason)),
-            )
-        ]
-
-    def _host_failed(self, event: HostFailed) -> list[Command]:
+    def _host_failed(self, event: HostFailed, now: float) -> list[Command]:
         host = self.state.hosts[event.host]
         if host.state is HostState.NOT_RESPONDING:
             return []
+        starting = host.state is HostState.STARTING
         host.state = HostState.NOT_RESPONDING
+        text = f"{event.host} failed: {event.reason}"
         commands: list[Command] = [
-            Record(
-                topic=Topic.HOST,
-                what="failed",
-                text=f"{event.host} failed: {event.reason}",
-                fields=(("host", event.host),),
-            ),
-            *self._moving.host_failed(event.host),
+            Record(topic=Topic.HOST, what="failed", text=text, fields=(("host", event.host),)),
+            *self._moving.host_failed(event.host, now=now),
+            *self._powering.host_failed(event.host),
         ]
-        for vm in self.state.vms.values():
-            if vm.host == event.host:
-                ended = VmEnded(vm=vm.spec.name, epoch=vm.epoch, reason=f"{event.host} failed")
-                commands += self._vm_ended(ended)
+        for name, vm in self.state.vms.items():
+            if vm.off_wanted and self.state.migration_of(name) is None:
+                commands += self._powering.power_off(vm, vm.off_wanted)
+        commands += self._moving.start_waiting(now=now)
+        return commands + (self._power_on_if_all_known() if starting else [])
+
+    def _vm_ended(self, event: VmEnded, now: float) -> list[Command]:
+        return [
+            *self._powering.ended(event),
+            *self._moving.vm_ended(event.vm, event.epoch, event.reason),
+            *self._moving.start_waiting(now=now),
+        ]
+
+    def _migration_ended(self, event: MigrationEnded, now: float) -> list[Command]:
+        record = self.state.migrations.get(event.migration)
+        commands = self._moving.ended(event.migration, event.outcome, now=now)
+        if record is None:
+            return commands
+        vm = self.state.vms[record.spec.vm]
+        if event.outcome.result is Result.LOST:
+            reason = f"lost with its migration: {event.outcome.error}"
+            lost = VmEnded(vm=record.spec.vm, epoch=vm.epoch, reason=reason)
+            commands += self._powering.ended(lost)
+        if vm.off_wanted:
+            commands += self._powering.power_off(vm, vm.off_wanted)
         return commands
 
     def _sampled(self, event: LoadSampled, now: float) -> None:
+        """A VM that nobody samples keeps its last figures: unknown demand is not no demand."""
         oldest = now - self.state.scenario.drs.window_s
         for load in event.load.vms:
             vm = self.state.vms[load.vm]
             if vm.host == event.load.host:
                 vm.samples.append((now, load.demand_mhz, load.granted_mhz))
-        for vm in self.state.vms.values():
-            while vm.samples and vm.samples[0][0] <= oldest:
-                vm.samples.popleft()
+                while vm.samples[0][0] <= oldest:
+                    vm.samples.popleft()
 
     # What the scenario, DRS and users want.
 
@@ -213,10 +188,10 @@ class Center:
         while (
             self._schedule
             and not self._stopping
-            and self._began_s is not None
-            and self._began_s + self._schedule[-1].at_s <= now
+            and self.state.began_s is not None
+            and self.state.began_s + self._schedule[0].at_s <= now
         ):
-            commands += self._happen(self._schedule.pop(), now)
+            commands += self._happen(self._schedule.popleft(), now)
         return commands
 
     def _happen(self, event: TimedEvent, now: float) -> list[Command]:
@@ -225,7 +200,7 @@ class Center:
             vm = self.state.vms[name]
             match event.kind:
                 case TimedKind.DEMAND:
-                    commands += self._change_demand(vm, event, now)
+                    commands += self._change_demand(vm, event)
                 case TimedKind.MIGRATE:
                     wanted = MigrationRequested(
                         vm=name,
@@ -233,17 +208,17 @@ class Center:
                         trigger=Trigger.SCENARIO,
                         mode=event.mode,
                     )
-                    commands += self._request(wanted, now)
+                    commands += self._moving.request(wanted, now=now)
                 case TimedKind.CANCEL:
                     commands += self._moving.cancel(name)
                 case TimedKind.POWER_OFF:
-                    commands += self._power_off(vm)
+                    commands += self._power_off(vm, "by the scenario")
         return commands
 
-    def _change_demand(self, vm: VmRecord, event: TimedEvent, now: float) -> list[Command]:
+    def _change_demand(self, vm: VmRecord, event: TimedEvent) -> list[Command]:
         if event.demand is None:
             return []
-        vm.demand, vm.demand_from_s = event.demand, self.scenario_s(now)
+        vm.demand, vm.demand_from_s = event.demand, event.at_s
         note = Record(
             topic=Topic.VM,
             what="demand_changed",
@@ -252,24 +227,25 @@ class Center:
         )
         if vm.host is None:
             return [note]
+        if (record := self.state.migration_of(vm.spec.name)) is not None:
+            record.demand_changed = True
         return [
-            SetDemand(vm=vm.spec.name, host=vm.host, demand=event.demand, from_s=vm.demand_from_s),
+            SetDemand(vm=vm.spec.name, host=vm.host, demand=event.demand, from_s=event.at_s),
             note,
         ]
 
-    def _power_off(self, vm: VmRecord) -> list[Command]:
-        if vm.host is None:
-            return []
-        host = vm.host
-        ended = VmEnded(vm=vm.spec.name, epoch=vm.epoch, reason="by the scenario")
-        return [PowerOff(vm=vm.spec.name, host=host), *self._vm_ended(ended, wanted=True)]
-
-    def _request(self, event: MigrationRequested, now: float) -> list[Command]:
-        if self._stopping:
-            text = f"{event.vm}: refused, the cluster is stopping"
-            return [Record(topic=Topic.MIGRATION, what="refused", text=text)]
-        return self._moving.request(event, now=now)
+    def _power_off(self, vm: VmRecord, reason: str) -> list[Command]:
+        """A VM that migrates is on two hosts: it ends when it is on one again."""
+        record = self.state.migration_of(vm.spec.name)
+        if record is None:
+            return self._powering.power_off(vm, reason)
+        cancelled = self._moving.cancel(vm.spec.name)
+        if record.started_s is None:
+            return [*cancelled, *self._powering.power_off(vm, reason)]
+        vm.off_wanted = reason
+        return cancelled
 
     def _recommended(self, event: Recommended, now: float) -> list[Command]:
         notes, wanted = self._balancing.recommended(event, now=now)
-        return [*notes, *(command for one in wanted for command in self._request(one, now))]
+        moves = [c for one in wanted for c in self._moving.request(one, now=now)]
+        return [*notes, *moves]

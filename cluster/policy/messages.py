@@ -86,13 +86,17 @@ class SolveFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationRequested:
-    """Somebody wants a VM elsewhere. `destination` None lets DRS's placement choose."""
+    """Somebody wants a VM elsewhere. `destination` None lets DRS's placement choose.
+
+    `onward`: where it goes on to when it has arrived, because the way there is blocked now.
+    """
 
     vm: str
     destination: str | None
     trigger: Trigger
     mode: Mode | None = None
     reason: str = ""
+    onward: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +192,28 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakeOver:
+    """The source died after the commit: run the VM, and go on without it.
+
+    The destination may be running it already. Answered by `VmStarted`, or by `VmEnded`
+    when the destination lacks pages.
+    """
+
+    migration: str
+    vm: str
+    destination: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseMigration:
+    """Its machine died with the source and reports no more: this is how it ended."""
+
+    spec: MigrationSpec
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetShares:
     """Max–min shares of migrations that come in at a host; None is unlimited."""
 
@@ -262,6 +288,8 @@ Command = (
     | CancelMigration
     | TellPeerLost
     | Discard
+    | TakeOver
+    | CloseMigration
     | SetShares
     | SetDemand
     | Solve

@@ -1,35 +1,34 @@
 """Where a VM without a host goes: the least loaded host that may take it."""
 
-from cluster.policy.balancing import rules_of
 from cluster.policy.preflight import admissible
 from cluster.policy.state import ClusterState, VmRecord
-from drs.rules import Strength
+from cluster.policy.usage import Usage, expected_mhz
 
 
-def best_host(state: ClusterState, vm: VmRecord, *, but: str | None = None) -> str | None:
+def best_host(
+    state: ClusterState, vm: VmRecord, usage: Usage, *, but: frozenset[str] = frozenset()
+) -> str | None:
     """Return the admissible host whose fuller resource stays emptiest, or None.
 
-    A must rule that would be newly broken rules a host out. Demand that is not yet
-    known counts as what the profile says at its beginning.
+    Not one of `but`. A must rule that would be newly broken rules a host out. Demand that
+    is not yet known counts as what the profile says at its beginning. Ties go to the
+    first name.
     """
     best: tuple[float, str] | None = None
-    rules = [r for r in rules_of(state.scenario.rules) if r.strength is Strength.MUST]
-    held = state.occupancy()
-    before = {violation.cause() for rule in rules for violation in rule.check(held)}
+    source = None if vm.host is None else state.hosts[vm.host]
+    wanted_mhz = expected_mhz(vm)
     for name, host in state.hosts.items():
-        there = state.held_by(name, but=vm.spec.name)
-        if name == but or admissible(vm, None, host, there):
+        if name in but:
             continue
-        placed = {**held, vm.spec.name: (name,)}
-        if any(v.cause() not in before for rule in rules for v in rule.check(placed)):
+        cpu = wanted_mhz + usage.cpu_mhz(name, but=vm)
+        free_mib = usage.free_mib(name, but=vm.spec)
+        memory = vm.spec.memory_mib + host.spec.memory_mib - free_mib
+        candidate = max(cpu / host.spec.cpu_mhz, memory / host.spec.memory_mib), name
+        if best is not None and best < candidate:
+            continue  # the cheap comparison first: most hosts lose it
+        if admissible(vm, source, host, free_mib=free_mib):
             continue
-        cpu = _expected_mhz(vm) + sum(_expected_mhz(state.vms[other.name]) for other in there)
-        memory = vm.spec.memory_mib + sum(other.memory_mib for other in there)
-        load = max(cpu / host.spec.cpu_mhz, memory / host.spec.memory_mib)
-        best = min(best or (load, name), (load, name))
+        if state.rules.newly_broken(usage.held, vm.spec.name, (name,)):
+            continue
+        best = candidate
     return None if best is None else best[1]
-
-
-def _expected_mhz(vm: VmRecord) -> float:
-    known = vm.demand_mhz() if vm.samples else vm.demand.at(0.0)
-    return min(known, vm.spec.cpu_mhz)

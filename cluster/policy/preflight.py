@@ -1,6 +1,5 @@
 """May this VM run on that host, and may it go there now? Every reason at once, as data."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cluster.inventory.model import HostSpec, VmSpec
@@ -40,42 +39,32 @@ def compatible(vm: VmSpec, host: HostSpec) -> list[Problem]:
     return problems
 
 
-def admissible(
-    vm: VmRecord, source: HostRecord | None, destination: HostRecord, there: Iterable[VmSpec]
-) -> list[Problem]:
-    """Return why `vm` cannot go to `destination` now.
+def lasting_problems(vm: VmSpec, source: HostSpec, destination: HostSpec) -> list[Problem]:
+    """Return what in their configuration keeps `vm` from going from `source` to `destination`."""
+    problems = compatible(vm, destination)
+    if source.cpu_family != destination.cpu_family:
+        text = (
+            f"{source.name} is {source.cpu_family}, {destination.name} is {destination.cpu_family}"
+        )
+        problems.append(Problem(check="cpu", text=text))
+    return problems
 
-    `there` is what runs on the destination or is on its way there, `vm` itself apart.
+
+def admissible(
+    vm: VmRecord, source: HostRecord | None, destination: HostRecord, *, free_mib: int
+) -> list[Problem]:
+    """Return why `vm` cannot go to `destination` now; `source` None powers it on there.
+
+    `free_mib` is what the destination has left, `vm` itself not counted.
     """
-    problems = compatible(vm.spec, destination.spec)
+    if source is None:
+        problems = compatible(vm.spec, destination.spec)
+    else:
+        problems = lasting_problems(vm.spec, source.spec, destination.spec)
     if destination.state is not HostState.CONNECTED:
-        problems.append(
-            Problem(
-                check="host state",
-                text=f"{destination.spec.name} is {destination.state.value}",
-                lasting=False,
-            )
-        )
-    if source is not None and source.spec.cpu_family != destination.spec.cpu_family:
-        problems.append(
-            Problem(
-                check="cpu",
-                text=(
-                    f"{source.spec.name} is {source.spec.cpu_family}, "
-                    f"{destination.spec.name} is {destination.spec.cpu_family}"
-                ),
-            )
-        )
-    used_mib = sum(other.memory_mib for other in there)
-    if used_mib + vm.spec.memory_mib > destination.spec.memory_mib:
-        problems.append(
-            Problem(
-                check="memory",
-                text=(
-                    f"{destination.spec.name} has {destination.spec.memory_mib - used_mib} MiB left, "
-                    f"{vm.spec.name} needs {vm.spec.memory_mib}"
-                ),
-                lasting=False,
-            )
-        )
+        text = f"{destination.spec.name} is {destination.state.value}"
+        problems.append(Problem(check="host state", text=text))
+    if vm.spec.memory_mib > free_mib:
+        text = f"{destination.spec.name} has {free_mib} MiB left, {vm.spec.name} needs {vm.spec.memory_mib}"
+        problems.append(Problem(check="memory", text=text, lasting=False))
     return problems

@@ -4,6 +4,7 @@ Both drivers use this file: the hosts shape real bytes with it, the simulator mo
 counted ones.
 """
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,27 +26,33 @@ def max_min_shares(
         (flows,) float64, in the unit of `capacity`; `inf` for a flow without a bottleneck.
 
     Progressive filling (Bertsekas and Gallager, Data Networks, §6.5.2): the link
-    with the least left for each of its flows fixes their rate; then the next.
+    with the least left for each of its flows fixes their rate; then the next. What a link
+    has for each of its flows only grows while others are fixed, so a heap may hold an old,
+    too small figure and correct it when it comes up.
     """
     rates = np.full(len(links), np.inf)
-    left = np.asarray(capacity, dtype=np.float64).copy()
-    crossing: list[set[int]] = [set() for _ in left]
+    crossing: dict[int, set[int]] = {}
     for flow, used in enumerate(links):
         for link in used:
-            crossing[link].add(flow)
-    for _ in range(len(left)):
-        share, link = min(
-            ((left[link] / len(flows), link) for link, flows in enumerate(crossing) if flows),
-            default=(math.inf, -1),
-        )
+            crossing.setdefault(link, set()).add(flow)
+    left = {link: float(capacity[link]) for link in crossing}
+    heap = [(left[link] / len(flows), link) for link, flows in crossing.items()]
+    heapq.heapify(heap)
+    while heap:
+        noted, link = heapq.heappop(heap)
+        if not (flows := crossing[link]):
+            continue
+        share = left[link] / len(flows)
+        if share > noted:
+            heapq.heappush(heap, (share, link))
+            continue
         if math.isinf(share):
             break
-        for flow in list(crossing[link]):
+        for flow in sorted(flows):
             rates[flow] = share
-            for other in links[flow]:
-                if flow in crossing[other]:
-                    crossing[other].discard(flow)
-                    left[other] = max(0.0, left[other] - share)
+            for other in set(links[flow]):
+                crossing[other].discard(flow)
+                left[other] = max(0.0, left[other] - share)
     return rates
 
 

@@ -8,6 +8,7 @@ from cluster.inventory.demand import Demand
 from cluster.inventory.model import HostSpec, Scenario, VmSpec
 from cluster.migration.spec import MigrationSpec
 from cluster.policy.ownership import Ownership
+from cluster.policy.rules import RuleBook
 
 
 class HostState(Enum):
@@ -43,6 +44,7 @@ class VmRecord:
         host: Where it runs or starts; None when it is off.
         samples: (time_s, demand MHz, granted MHz) within the window of DRS.
         moved_at_s: Of its last migration's end.
+        off_wanted: Why it is to be powered off when its migration has ended; "" is not.
     """
 
     spec: VmSpec
@@ -54,6 +56,7 @@ class VmRecord:
     samples: deque[tuple[float, float, float]] = field(default_factory=deque)
     moved_at_s: float = float("-inf")
     ended_reason: str = ""
+    off_wanted: str = ""
 
     def demand_mhz(self) -> float:
         """Mean demand over the window; 0 before the first sample."""
@@ -68,14 +71,20 @@ class MigrationRecord:
         queued_s: When it was asked for.
         started_s: When its source was told; None while it waits for a slot.
         committed: The destination owns the VM.
+        refusal: Why its commit was refused once, and is from then on; "" is not.
         waiting_for: Why it has not started, for people.
+        onward: The host that the VM goes on to when it has arrived; this one is a bypass.
+        demand_changed: The VM's demand is another since the migration started.
     """
 
     spec: MigrationSpec
     queued_s: float
     started_s: float | None = None
     committed: bool = False
+    refusal: str = ""
     waiting_for: str = ""
+    onward: str | None = None
+    demand_changed: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,14 +94,31 @@ class ClusterState:
     Attributes:
         migrations: Those that have not ended, in the order they were asked for.
         overhead_s: Smoothed downtime of past migrations without the copying, for predictions.
+        began_s: When the scenario's clock started; None until everything is up.
     """
 
     scenario: Scenario
     hosts: dict[str, HostRecord]
     vms: dict[str, VmRecord]
+    rules: RuleBook
     ownership: Ownership = field(default_factory=Ownership)
     migrations: dict[str, MigrationRecord] = field(default_factory=dict)
     overhead_s: float = 0.01
+    began_s: float | None = None
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> "ClusterState":
+        """Return the state before anything has started."""
+        return cls(
+            scenario=scenario,
+            hosts={spec.name: HostRecord(spec=spec) for spec in scenario.hosts},
+            vms={spec.name: VmRecord(spec=spec, demand=spec.demand) for spec in scenario.vms},
+            rules=RuleBook(scenario.rules),
+        )
+
+    def scenario_s(self, now: float) -> float:
+        """Return the scenario's time: 0 until everything is up, then seconds since."""
+        return 0.0 if self.began_s is None else now - self.began_s
 
     def running(self) -> list[MigrationSpec]:
         """Return the migrations under way."""
@@ -102,20 +128,19 @@ class ClusterState:
         """Return the VM's migration, queued or under way."""
         return next((m for m in self.migrations.values() if m.spec.vm == vm), None)
 
+    def connected(self, host: str) -> bool:
+        """Whether a host answers and takes VMs."""
+        return self.hosts[host].state is HostState.CONNECTED
+
     def occupancy(self) -> dict[str, tuple[str, ...]]:
-        """Return the hosts that hold each VM: two while it migrates, none when it is off."""
+        """Return the hosts that hold each VM: two while it migrates, none when it is off.
+
+        The source holds memory until the migration has ended, also after the commit.
+        """
         held: dict[str, tuple[str, ...]] = {
             name: (vm.host,) if vm.host is not None and vm.power is not PowerState.OFF else ()
             for name, vm in self.vms.items()
         }
         for spec in self.running():
-            held[spec.vm] = tuple(dict.fromkeys((*held[spec.vm], spec.destination)))
+            held[spec.vm] = tuple(dict.fromkeys((spec.source, *held[spec.vm], spec.destination)))
         return held
-
-    def held_by(self, host: str, *, but: str = "") -> list[VmSpec]:
-        """Return the VMs that hold memory on a host, those that come or go included."""
-        return [
-            self.vms[vm].spec
-            for vm, hosts in self.occupancy().items()
-            if host in hosts and vm != but
-        ]
