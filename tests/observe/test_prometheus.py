@@ -1,0 +1,221 @@
+"""Every expression of dashboards and rules, evaluated by a real Prometheus that scrapes a run."""
+
+import json
+import math
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cluster.inventory.model import Mode
+from cluster.migration.spec import Result
+from cluster.observe.exporter import ActiveMigration, Exporter, MetricsServer
+from cluster.observe.record import Engine, Integrity
+from dashboards.expressions import every_expression, filled_in
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = shutil.which("prometheus")
+pytestmark = pytest.mark.skipif(
+    PROMETHEUS is None, reason="needs Prometheus: apt-get install prometheus"
+)
+SILENCE_S_MAX = 40.0
+NO_LICENCES = "balance: Licences used"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def prometheus(directory, target):
+    """Run Prometheus with the project's own configuration, but quicker and on other ports."""
+    config = yaml.safe_load((ROOT / "dashboards" / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "300ms", "evaluation_interval": "500ms"}
+    config["rule_files"] = [str(ROOT / "dashboards" / name) for name in config["rule_files"]]
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = [target]
+    path = directory / "prometheus.yml"
+    path.write_text(yaml.safe_dump(config))
+    address = f"127.0.0.1:{free_port()}"
+    with (directory / "prometheus.log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                PROMETHEUS,
+                f"--config.file={path}",
+                f"--storage.tsdb.path={directory / 'data'}",
+                f"--web.listen-address={address}",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            wait_until_ready(f"http://{address}", process, directory / "prometheus.log")
+            yield f"http://{address}"
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def wait_until_ready(url, process, log):
+    until = time.monotonic() + SILENCE_S_MAX
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/-/ready", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+def has_data(url, expression):
+    """Whether an instant query gives at least one number."""
+    query = urllib.parse.urlencode({"query": filled_in(expression.text)})
+    try:
+        with urllib.request.urlopen(f"{url}/api/v1/query?{query}", timeout=10) as reply:
+            result = json.load(reply)["data"]["result"]
+    except urllib.error.HTTPError as error:
+        raise AssertionError(f"{expression.where}: {error.read().decode()}") from error
+    return any(not math.isnan(float(sample["value"][1])) for sample in result)
+
+
+def until_all_have_data(url, expressions, feed):
+    """Feed and ask until nothing is left to ask; return what never had data."""
+    left, heard_s = list(expressions), time.monotonic()
+    while left and time.monotonic() - heard_s < SILENCE_S_MAX:
+        feed()
+        still = [one for one in left if not has_data(url, one)]
+        if len(still) < len(left):
+            heard_s = time.monotonic()
+        left = still
+        time.sleep(0.1)
+    return [one.where for one in left]
+
+
+class Feeding:
+    """Tells an exporter what a run tells it: a made-up run, a second at a time, for ever."""
+
+    def __init__(self, exporter, run):
+        self._exporter = exporter
+        self._run = run
+        self._steps = count()
+        self._samples = {}
+        for row in run.timeline:
+            self._samples.setdefault(row.time_s, []).append(row)
+        exporter.run_started(scenario="quickstart", engine=Engine.LIVE, tracker="write-protect")
+        exporter.hosts_known({row.host: 4 * 2**30 for row in run.timeline})
+        exporter.licences_counted("VMotion", used=4, free=4, left_s=60 * 86400.0)
+
+    def healthy(self):
+        """All is well: what aborted in the made-up run is left out."""
+        step = next(self._steps)
+        rows = [row for row in self._run.migrations if row.result is Result.COMPLETED]
+        row = rows[step % len(rows)]
+        self._exporter.migration_admitted(wait_s=0.2)
+        self._exporter.migrations_under_way([moving(row)], queued=1)
+        self._exporter.migration_ended(row, epoch=2 + step, stall_s_max=0.012)
+        self._exporter.pages_verified(pages=16384, mismatched_pages=0)
+        self._exporter.drs_passed(self._run.passes[step % len(self._run.passes)])
+        # The load shifts after 10 s of the run; before, all hosts are alike.
+        self._sample(step, sorted(self._samples)[step % 9])
+
+    def ill(self, make_migration):
+        """Everything that can go wrong goes wrong."""
+        step = next(self._steps)
+        exporter = self._exporter
+        slow = make_migration(downtime_s=4.0, client_blackout_s=4.5, mode=Mode.HYBRID)
+        exporter.migration_ended(slow)
+        for result in (Result.LOST, Result.ABORTED):
+            exporter.migration_ended(make_migration(result=result, error="stalled"))
+        exporter.migrations_under_way([moving(slow, source="esx-stuck")], queued=9)
+        exporter.pages_verified(pages=16384, mismatched_pages=3)
+        exporter.requests_settled(
+            Integrity(vms_checked=1, mismatched_pages=3, lost_requests=1, duplicated_requests=1)
+        )
+        exporter.recommendation_refused()
+        exporter.licences_counted("VMotion", used=8, free=0, left_s=3600.0)
+        exporter.hosts_known(dict.fromkeys(("esx-1", "esx-2", "esx-3", "esx-4"), 2**20))
+        states = {"esx-1": "not responding", "esx-2": "maintenance"}
+        self._sample(step, 14.0, states=states, violations=2, target=0.01)
+
+    def _sample(self, step, time_s, *, states=None, violations=0, target=0.2):
+        rows = [
+            replace(row, state=(states or {}).get(row.host, "connected"), tx_bytes_per_second=1e7)
+            for row in self._samples[time_s]
+        ]
+        self._exporter.sampled(
+            rows,
+            interval_s=1.0,
+            resource_imbalance={"cpu": 0.1, "memory": 0.05},
+            unmet_demand_ratio=0.01 * (step % 3),
+            rule_violations=violations,
+            imbalance_target=target,
+            happiness={row.host: 0.99 for row in rows},
+        )
+
+
+def moving(row, source=None):
+    return ActiveMigration(
+        vm=row.vm,
+        source=source or row.source,
+        destination=row.destination,
+        round=2,
+        dirty_bytes=1 << 20,
+        rate_bytes_per_second=1e8,
+    )
+
+
+def test_every_expression_has_data_and_faults_alone_make_alerts_fire(run, make_migration, tmp_path):
+    exporter = Exporter()
+    feeding = Feeding(exporter, run)
+    usual = [one for one in every_expression() if not one.on_fault]
+    faults = [one for one in every_expression() if one.on_fault]
+    assert len(usual) > 70
+    assert len(faults) > 11
+    with (
+        MetricsServer(exporter, port=0) as server,
+        prometheus(tmp_path, f"127.0.0.1:{server.port}") as url,
+    ):
+        assert [] == until_all_have_data(url, usual, feeding.healthy)
+        assert [] == [one.where for one in faults if has_data(url, one)]
+        assert [] == until_all_have_data(url, faults, lambda: feeding.ill(make_migration))
+
+
+@pytest.mark.ray
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_every_expression_has_data_while_the_quickstart_runs(tmp_path):
+    """A run has no licences as yet, and so no series of them."""
+    port = free_port()
+    vmotion = Path(sys.executable).with_name("vmotion")
+    quickstart = ROOT / "examples" / "quickstart.toml"
+    usual = [one for one in every_expression() if not one.on_fault]
+    with prometheus(tmp_path, f"127.0.0.1:{port}") as url:
+        running = subprocess.Popen(
+            [vmotion, "run", str(quickstart), "--plain", "--metrics-port", str(port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        left = usual
+        try:
+            while running.poll() is None:
+                left = [one for one in left if not has_data(url, one)]
+                time.sleep(0.5)
+        finally:
+            if running.poll() is None:
+                running.terminate()
+            said, _ = running.communicate(timeout=60)
+    assert 0 == running.returncode, said
+    assert [NO_LICENCES] == [one.where for one in left]
