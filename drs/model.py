@@ -48,6 +48,7 @@ class ProblemKind(Enum):
     DUPLICATE_NAME = "duplicate_name"
     UNKNOWN_HOST = "unknown_host"
     UNKNOWN_VM = "unknown_vm"
+    UNKNOWN_POOL = "unknown_pool"
     RESERVATION_ABOVE_LIMIT = "reservation_above_limit"
     RULE_EMPTY = "rule_empty"
     RULE_CONFLICT = "rule_conflict"
