@@ -49,7 +49,6 @@ class Recorder:
         self.passes: list[DrsPass] = []
         self.unmet_ratios: list[float] = []
         self.rule_violations = 0
-        self._given_up: dict[str, int] = {}
         self._carried = [0.0] * (2 * len(scenario.hosts))
         self._sampled_s = 0.0
 
@@ -90,12 +89,8 @@ class Recorder:
         )
 
     def ended(self, spec: MigrationSpec, outcome: Outcome, demand_faults: int) -> None:
-        """Take a migration that has ended, also after VirtualCenter gave it up with its source."""
-        row = migration_row(spec, outcome, demand_faults=demand_faults)
-        if (index := self._given_up.pop(spec.id, None)) is not None:
-            self.migrations[index] = row
-        else:
-            self.migrations.append(row)
+        """Take a migration that has ended."""
+        self.migrations.append(migration_row(spec, outcome, demand_faults=demand_faults))
 
     def sampled(self, world: World, demand_mhz: list[float], granted_mhz: list[float]) -> None:
         """Take the sample that has just been reported: a row a host."""
@@ -145,8 +140,6 @@ class Recorder:
             trigger=Trigger(fields.get("trigger", Trigger.USER.value)),
         )
         outcome = not_begun(str(fields.get("reason", record.text)), now=time_s)
-        if spec.id:
-            self._given_up[spec.id] = len(self.migrations)
         self.migrations.append(migration_row(spec, outcome))
 
 

@@ -20,6 +20,7 @@ from cluster.policy.center import Center
 from cluster.policy.facts import HostLoad, VmLoad
 from cluster.policy.messages import (
     CancelMigration,
+    CloseMigration,
     Command,
     CommitRequested,
     Discard,
@@ -40,6 +41,7 @@ from cluster.policy.messages import (
     Started,
     StartMigration,
     Stopping,
+    TakeOver,
     TellPeerLost,
     Ticked,
     VmEnded,
@@ -124,6 +126,7 @@ class World:
         self._dead: set[str] = set()
         self._seats: dict[str, tuple[Seat, str]] = {}
         self._moves: dict[str, _Move] = {}
+        self._orphans: dict[str, _Move] = {}  # their source, which drove them, has died
         self._wake: Timer | None = None
 
     # The run.
@@ -165,6 +168,7 @@ class World:
             if not busy or due is None or due > end_s:
                 break
             self.clock.step()
+        self.clock.run_until(self.clock.now)  # answers that are on their way
 
     def fail_host(self, name: str) -> None:
         """Kill a host with every VM on it; VirtualCenter hears of it at once."""
@@ -173,7 +177,8 @@ class World:
         self._dead.add(name)
         for move in list(self._moves.values()):
             if name == move.spec.source:
-                self._driver_died(move)
+                move.carrier.abandon()  # the source drives
+                self._orphans[move.spec.id] = self._moves.pop(move.spec.id)
             elif name == move.spec.destination:
                 move.carrier.seat_lost(move.carrier.destination)
         for vm, (seat, host) in list(self._seats.items()):
@@ -182,23 +187,6 @@ class World:
                 seat.empty()
                 self._take_off(vm)
         self.feed(HostFailed(host=name, reason="it crashed"))
-
-    def _driver_died(self, move: _Move) -> None:
-        """The source drives. Before the commit its VM dies with it, and nothing is left to do.
-
-        After the commit the destination owns the VM, and takes the machine over to resume it.
-        """
-        if self._owned(move.spec):
-            move.carrier.seat_lost(move.carrier.source)
-            move.carrier.hear(HostLost(role=Role.SOURCE))
-        else:
-            move.carrier.abandon()
-            del self._moves[move.spec.id]
-
-    def _owned(self, spec: MigrationSpec) -> bool:
-        """Whether the record names the migration's destination at its epoch."""
-        record = self.center.state.ownership.get(spec.vm)
-        return record is not None and (record.epoch, record.host) == (spec.epoch, spec.destination)
 
     # Checkers look at the world.
 
@@ -271,8 +259,13 @@ class World:
             case TellPeerLost(migration=migration):
                 if (move := self._moves.get(migration)) is not None:
                     move.carrier.hear(HostLost(role=Role.DESTINATION))
-            case Discard():
-                pass  # the destination's part ended with the machine, in `fail_host`
+            case Discard(migration=migration):
+                if (orphan := self._orphans.pop(migration, None)) is not None:
+                    orphan.carrier.destination.empty()
+            case TakeOver():
+                self._take_over(command)
+            case CloseMigration(spec=spec, outcome=outcome):
+                self._watcher.ended(spec, outcome, 0)
             case SetShares(shares=shares):
                 for migration, rate in shares:
                     if (move := self._moves.get(migration)) is not None:
@@ -375,8 +368,6 @@ class World:
             return "the migration has ended"
         if move.refused:
             return move.refused
-        if self._owned(move.spec):
-            return ""
         for answer in self.feed(CommitRequested(migration=migration, epoch=epoch)):
             match answer:
                 case GrantCommit():
@@ -414,6 +405,25 @@ class World:
     def _report(self, spec: MigrationSpec, outcome: Outcome, demand_faults: int) -> None:
         self._watcher.ended(spec, outcome, demand_faults)
         self.feed(MigrationEnded(migration=spec.id, outcome=outcome))
+
+    def _take_over(self, command: TakeOver) -> None:
+        """The destination runs the VM without its source, if every page is here."""
+        orphan = self._orphans.pop(command.migration)
+        seat = orphan.carrier.destination
+        answer: Event
+        if seat.complete and not seat.missing_pages:
+            seat.runs = True
+            self._seats[command.vm] = (seat, command.destination)
+            vm, into = self._vm[command.vm], self._host[command.destination]
+            self.fleet.place(vm, into, now=self.clock.now)
+            answer = VmStarted(vm=command.vm, epoch=command.epoch)
+        else:
+            reason = f"{seat.missing_pages} pages are lost with {orphan.spec.source}"
+            seat.empty()
+            self._take_off(command.vm)
+            answer = VmEnded(vm=command.vm, epoch=command.epoch, reason=reason)
+        self._grant()
+        self.clock.after(0.0, lambda: self._feed_only(answer))
 
     # Inside.
 
