@@ -68,8 +68,8 @@ class Moving:
     def commit(self, event: CommitRequested) -> list[Command]:
         """Give the VM to its destination, once and only if nothing stands against it now.
 
-        A refusal is for good, however the world changes: the source has been told that it
-        goes on owning the VM.
+        The answer is for good, however the world changes: a source that was refused goes
+        on owning the VM, and one that was granted must not, even if the VM has ended since.
         """
         record = self._state.migrations.get(event.migration)
         if record is None:
@@ -78,7 +78,9 @@ class Moving:
         if event.epoch != spec.epoch:
             reason = f"epoch {event.epoch} is not that of {spec.id}, {spec.epoch}"
             return [RefuseCommit(migration=spec.id, reason=reason)]
-        record.refusal = record.refusal or self._objection(record)
+        if record.committed:
+            return [GrantCommit(migration=spec.id)]
+        record.refusal = record.refusal or self._objection(spec)
         if record.refusal:
             return [RefuseCommit(migration=spec.id, reason=record.refusal)]
         record.committed = True
@@ -214,11 +216,10 @@ class Moving:
             overhead_s=min(self._state.overhead_s, _OVERHEAD_RATIO_MAX * downtime_s_max),
         )
 
-    def _objection(self, record: MigrationRecord) -> str:
+    def _objection(self, spec: MigrationSpec) -> str:
         """Return what stands against the commit now, or claim the record and return ""."""
-        spec = record.spec
         destination = self._state.hosts[spec.destination]
-        if not record.committed and destination.state is not HostState.CONNECTED:
+        if destination.state is not HostState.CONNECTED:
             return f"{spec.destination} is {destination.state.value}"
         return self._state.ownership.claim(
             spec.vm, epoch=spec.epoch, source=spec.source, host=spec.destination
