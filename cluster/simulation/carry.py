@@ -78,7 +78,6 @@ class _Send:
 
     command: SendDirty | SendState | SendRemainder
     pages: int
-    zero_pages: int
     scan_s: float
     began_s: float = 0.0
     flow: Flow | None = None
@@ -215,9 +214,8 @@ class Carrier:
             case SendDirty():
                 first = command.round == 0
                 harvested = self.guest.harvest(now=now)
-                pages = self.guest.pages if first else harvested
-                zero = self.guest.zero_pages if first else 0
-                self._begin_send(command, pages, zero, calibration.round_s)
+                pages = self.guest.populated_pages if first else harvested
+                self._begin_send(command, pages, calibration.round_s)
             case Stun():
                 self._after(calibration.quiesce_s, seat, command, self._stun)
             case SendState():
@@ -225,7 +223,7 @@ class Carrier:
             case Resume():
                 self._after(calibration.resume_s, seat, command, self._resume)
             case SendRemainder():
-                self._begin_send(command, self.destination.missing_pages, 0, 0.0)
+                self._begin_send(command, self.destination.missing_pages, 0.0)
             case Rollback():
                 self._after(calibration.resume_s, seat, command, self._roll_back)
             case Unregister():
@@ -309,17 +307,16 @@ class Carrier:
         # Post-copy has sent nothing yet: everything is missing.
         nothing_sent = not self.machine.state.figures.rounds
         dirty = self.guest.harvest(now=now)
-        pages = self.guest.pages - self.guest.zero_pages if nothing_sent else dirty
+        pages = self.guest.populated_pages if nothing_sent else dirty
         # Before a flip the bulk was harvested ahead of the stun; see `drs.cost`.
         found = 0 if command.bitmap_only else pages
         memory_bytes = self.guest.pages * PAGE_BYTES
-        self._begin_send(command, pages, 0, scan_s(memory_bytes, found, self._calibration))
+        self._begin_send(command, pages, scan_s(memory_bytes, found, self._calibration))
 
     def _begin_send(
         self,
         command: SendDirty | SendState | SendRemainder,
         pages: int,
-        zero_pages: int,
         scanning_s: float,
     ) -> None:
         if not self.destination.alive:
@@ -328,7 +325,7 @@ class Carrier:
         if not (self.source.holds and self.destination.holds):
             self._answer(Refused(reply_to=command.seq, reason="the VM is off"))
             return
-        send = _Send(command=command, pages=pages, zero_pages=zero_pages, scan_s=scanning_s)
+        send = _Send(command=command, pages=pages, scan_s=scanning_s)
         self._send = send
         self._clock.after(scanning_s, lambda: self._start_flow(send))
         self._clock.after(_FIRST_PROGRESS_S, lambda: self._report(send))
@@ -345,7 +342,7 @@ class Carrier:
         )
 
     def _wire_bytes(self, send: _Send) -> int:
-        page_bytes = (send.pages - send.zero_pages) * PAGE_BYTES
+        page_bytes = send.pages * PAGE_BYTES
         match send.command:
             case SendState(bitmap_only=True):
                 bitmap = self.guest.pages * self._calibration.bitmap_bytes_per_page
@@ -383,7 +380,6 @@ class Carrier:
                 reply_to=send.command.seq,
                 pages_sent=0 if flips else send.pages,
                 pages_dirty=left,
-                zero_pages=send.zero_pages,
                 sent_bytes=self._wire_bytes(send),
                 scan_s=send.scan_s,
                 copy_s=copied_s,

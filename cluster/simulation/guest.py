@@ -15,15 +15,18 @@ class GuestMemory:
     them (about the square root) is not modelled.
 
     Attributes:
-        zero_pages: Never written, so they need no bytes.
+        populated_pages: Written at least once; the others are not sent at all.
     """
 
-    def __init__(self, pages: int, model: DirtyModel, *, now: float, zero_pages: int = 0) -> None:
+    def __init__(
+        self, pages: int, model: DirtyModel, *, now: float, populated_pages: int | None = None
+    ) -> None:
+        """`populated_pages` None is all of them."""
         self.pages = pages
+        self.populated_pages = pages if populated_pages is None else populated_pages
         self.model = replace(
             model, working_set_bytes=min(model.working_set_bytes, float(pages * PAGE_BYTES))
         )
-        self.zero_pages = zero_pages
         self.throttle_ratio = 0.0
         self.running = True
         self._speed = 1.0
@@ -115,43 +118,50 @@ def demand_faults(missing_pages: int, model: DirtyModel, drain_s: float) -> int:
 _UNIT = DirtyModel(write_rate_bytes_per_second=PAGE_BYTES, working_set_bytes=PAGE_BYTES)
 
 
-def dirty_model(spec: VmSpec) -> tuple[DirtyModel, int]:
-    """Return how a VM's program writes, and how many of its pages are zero.
+def populated_pages(spec: VmSpec, age_s: float) -> int:
+    """Return how many pages a VM has written `age_s` after its power-on, at full speed.
 
-    Known for the built-in programs. A `keyvalue` guest writes a page for each request of
-    its clients; `trace` sweeps its ring; a program of the user's own is taken as idle, with
-    all of its memory in use.
+    A program of the user's own is taken to have filled its memory at once.
+    """
+    if spec.guest.program not in _BUILTIN:
+        return spec.memory_bytes // PAGE_BYTES
+    return round(float(distinct_pages(dirty_model(spec), age_s)))
+
+
+_BUILTIN = frozenset({"idle", "writer", "trace", "keyvalue"})
+
+
+def dirty_model(spec: VmSpec) -> DirtyModel:
+    """Return how a VM's program writes, as its parameters say.
+
+    A `keyvalue` guest writes a page for each request of its clients; `trace` goes through
+    its ring once a second; a program of the user's own is taken as idle.
     """
     params = dict(spec.guest.params)
-    pages = spec.memory_bytes // PAGE_BYTES
     match spec.guest.program:
-        case "idle":
-            return DirtyModel(), pages
         case "writer":
             working_set_mib = _number(params.get("working_set_mib"), float(spec.memory_mib))
-            model = DirtyModel(
+            return DirtyModel(
                 pattern=DirtyPattern(str(params.get("pattern", "uniform"))),
                 write_rate_bytes_per_second=_number(params.get("rate_mb_s"), 10.0) * 1e6,
                 working_set_bytes=working_set_mib * MIB,
             )
-            return model, pages - min(pages, int(working_set_mib * MIB) // PAGE_BYTES)
         case "trace":
             ring_bytes = _number(params.get("working_set_mib"), 2.0) * MIB
-            model = DirtyModel(
+            return DirtyModel(
                 pattern=DirtyPattern.SWEEP,
                 write_rate_bytes_per_second=ring_bytes,
                 working_set_bytes=ring_bytes,
             )
-            return model, pages - int(ring_bytes) // PAGE_BYTES
         case "keyvalue":
             clients = spec.clients
             requests_hz = 0.0 if clients is None else clients.count * clients.rate_hz
             return DirtyModel(
                 write_rate_bytes_per_second=requests_hz * PAGE_BYTES,
                 working_set_bytes=float(spec.memory_bytes),
-            ), 0
+            )
         case _:
-            return DirtyModel(), 0
+            return DirtyModel()
 
 
 def _number(value: object, default: float) -> float:

@@ -52,7 +52,7 @@ from cluster.simulation.carry import Carrier, Seat, WorldBroken
 from cluster.simulation.clock import Clock, Timer
 from cluster.simulation.faults import NO_FAULTS, Channel, Faults
 from cluster.simulation.fleet import OFF, Fleet
-from cluster.simulation.guest import GuestMemory, dirty_model
+from cluster.simulation.guest import GuestMemory, dirty_model, populated_pages
 from cluster.simulation.link import Network
 from drs import Plan, StepBudget, recommend
 from drs.cost import Calibration, effective_rate
@@ -124,6 +124,7 @@ class World:
         self._rates = rates
         self.network = Network(self.clock, (*rates, *rates))
         self._dead: set[str] = set()
+        self._born_s: dict[str, float] = {}
         self._seats: dict[str, tuple[Seat, str]] = {}
         self._moves: dict[str, _Move] = {}
         self._orphans: dict[str, _Move] = {}  # their source, which drove them, has died
@@ -287,6 +288,7 @@ class World:
             return
         seat = Seat(holds=True, runs=True, complete=True)
         self._seats[command.vm] = (seat, command.host)
+        self._born_s[command.vm] = self.clock.now
         self.fleet.place(self._vm[command.vm], self._host[command.host], now=self.clock.now)
         started = VmStarted(vm=command.vm, epoch=command.epoch)
         self.clock.after(0.0, lambda: self._feed_only(started))
@@ -336,9 +338,14 @@ class World:
         source = Seat(holds=True, runs=True, complete=True)
         self._seats[spec.vm] = (source, host)
         vm = self._vm[spec.vm]
-        model, zero_pages = self._models[vm]
-        guest = GuestMemory(spec.memory_pages, model, now=self.clock.now, zero_pages=zero_pages)
-        guest.set_speed(self.fleet.speed(vm), now=self.clock.now)
+        now, age_s = self.clock.now, self.clock.now - self._born_s.get(spec.vm, 0.0)
+        guest = GuestMemory(
+            spec.memory_pages,
+            self._models[vm],
+            now=now,
+            populated_pages=populated_pages(self.scenario.vms[vm], age_s),
+        )
+        guest.set_speed(self.fleet.speed(vm), now=now)
         machine = Migration(spec, convergence=self._convergence)
         out, into = self._host[spec.source], len(self._host) + self._host[spec.destination]
         carrier = Carrier(

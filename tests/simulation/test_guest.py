@@ -6,7 +6,7 @@ import pytest
 
 from cluster.inventory.demand import Constant
 from cluster.inventory.model import MIB, PAGE_BYTES, ClientsSpec, GuestSpec, VmSpec
-from cluster.simulation.guest import GuestMemory, demand_faults, dirty_model
+from cluster.simulation.guest import GuestMemory, demand_faults, dirty_model, populated_pages
 from drs.cost import DirtyModel, DirtyPattern
 
 PAGES = 10_000
@@ -85,23 +85,30 @@ def vm(program, clients=None, **params):
     )
 
 
-def test_an_idle_guest_is_all_zero_pages():
-    assert (DirtyModel(), 64 * 256) == dirty_model(vm("idle"))
+def test_an_idle_guest_has_no_page_to_send():
+    assert DirtyModel() == dirty_model(vm("idle"))
+    assert 0 == populated_pages(vm("idle"), 1e6)
 
 
 def test_a_writer_writes_as_its_parameters_say():
-    model, zero = dirty_model(vm("writer", rate_mb_s=50.0, working_set_mib=16, pattern="sweep"))
+    sweeper = vm("writer", rate_mb_s=4.096, working_set_mib=16, pattern="sweep")
+    model = dirty_model(sweeper)
     assert DirtyPattern.SWEEP is model.pattern
-    assert (5e7, 16 * MIB) == (model.write_rate_bytes_per_second, model.working_set_bytes)
-    assert (64 - 16) * 256 == zero
+    assert (4.096e6, 16 * MIB) == (model.write_rate_bytes_per_second, model.working_set_bytes)
+    assert [1_000, 4_096] == [populated_pages(sweeper, age_s) for age_s in (1.0, 60.0)]
 
 
 def test_a_key_value_store_writes_a_page_a_request():
-    model, zero = dirty_model(vm("keyvalue", ClientsSpec(count=3, rate_hz=10.0)))
+    model = dirty_model(vm("keyvalue", ClientsSpec(count=3, rate_hz=10.0)))
     assert pytest.approx(30 * PAGE_BYTES) == model.write_rate_bytes_per_second
-    assert 0 == zero
-    assert 0.0 == dirty_model(vm("keyvalue"))[0].write_rate_bytes_per_second
+    assert 0.0 == dirty_model(vm("keyvalue")).write_rate_bytes_per_second
+
+
+def test_a_trace_goes_through_its_ring_once_a_second():
+    assert 2 * 256 == populated_pages(vm("trace"), 1.0)
 
 
 def test_a_program_of_the_users_own_is_taken_as_idle_with_all_memory_in_use():
-    assert (DirtyModel(), 0) == dirty_model(vm("guest.py:Mine"))
+    mine = vm("guest.py:Mine")
+    assert DirtyModel() == dirty_model(mine)
+    assert 64 * 256 == populated_pages(mine, 0.0)
