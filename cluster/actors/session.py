@@ -7,14 +7,15 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import ray
 
 _LOG = logging.getLogger("vmotion.ray")
+_CONNECT_S_MAX = 5.0
 _STORE_BYTES_MIN = 256 << 20
 _STORE_BYTES_MAX = 2 << 30
 
@@ -24,19 +25,23 @@ class NoRay(Exception):
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None, *, namespace: str, packages: list[str]) -> Iterator[None]:
+def ray_session(
+    address: str | None, *, namespace: str, runtime_env: dict[str, object] | None = None
+) -> Iterator[None]:
     """Connect to Ray for as long as the block runs.
 
     Args:
         address: "host:port" of a running cluster, joined from one of its nodes; None
             starts a Ray here, which ends with the block, also after an error.
         namespace: Keeps this run's named actors apart from others'.
-        packages: Directories or files that workers of a running cluster must import from.
+        runtime_env: For workers of a running cluster; one started here needs none.
 
     Raises:
         NoRay: If there is none at `address`, or it cannot start here.
     """
-    session = _own_ray(namespace) if address is None else _their_ray(address, namespace, packages)
+    session = (
+        _own_ray(namespace) if address is None else _their_ray(address, namespace, runtime_env)
+    )
     with contextlib.redirect_stdout(_Aside()), session:
         yield
 
@@ -76,7 +81,9 @@ def _own_ray(namespace: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _their_ray(address: str, namespace: str, packages: list[str]) -> Iterator[None]:
+def _their_ray(
+    address: str, namespace: str, runtime_env: dict[str, object] | None
+) -> Iterator[None]:
     if address.startswith("ray://"):
         raise NoRay(
             f"{address}: Ray Client is not supported, because pages must not pass through it. "
@@ -84,11 +91,10 @@ def _their_ray(address: str, namespace: str, packages: list[str]) -> Iterator[No
             "(port 6379 unless it was set)."
         )
     try:
-        _init(
-            address=address,
-            namespace=namespace,
-            runtime_env={"py_modules": packages} if packages else None,
-        )
+        # Ray itself would try for minutes where nobody listens.
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S_MAX).close()
+        _init(address=address, namespace=namespace, runtime_env=runtime_env)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise NoRay(
@@ -127,14 +133,6 @@ def _store_bytes() -> int:
     except OSError:
         free = _STORE_BYTES_MAX
     return int(min(max(free // 2, _STORE_BYTES_MIN), _STORE_BYTES_MAX))
-
-
-def package_paths() -> list[str]:
-    """Return the directories of this project's packages, for workers elsewhere."""
-    import cluster
-    import drs
-
-    return [str(Path(str(module.__file__)).parent) for module in (cluster, drs)]
 
 
 @contextlib.contextmanager

@@ -1,12 +1,14 @@
 """Runs a scenario on Ray from power-on to the last audit, and shows it meanwhile."""
 
+import contextlib
 import time
 from collections import Counter
 from dataclasses import dataclass
 
 from cluster.actors.cluster import Cluster, wait_until_up
 from cluster.actors.load import Books
-from cluster.actors.session import package_paths, ray_session, terminated_as_interrupt
+from cluster.actors.session import ray_session, terminated_as_interrupt
+from cluster.actors.shipping import shipped
 from cluster.actors.verifying import Audit
 from cluster.actors.virtualcenter import ClusterView
 from cluster.cli.recording import Recorder
@@ -53,11 +55,15 @@ def run_live(
         ClusterFailed: If the cluster does not come up or stops answering.
     """
     run = _Run(scenario, view=view, exporter=exporter, server=server)
-    packages = package_paths() if address else []
-    with (
-        terminated_as_interrupt(),
-        ray_session(address, namespace=f"vmotion-{scenario.name}", packages=packages),
-    ):
+    with contextlib.ExitStack() as open_until_the_end:
+        enter = open_until_the_end.enter_context
+        enter(terminated_as_interrupt())
+        runtime_env = None
+        if address is not None:
+            scenario, runtime_env = enter(shipped(scenario))
+        namespace = f"vmotion-{scenario.name}"
+        enter(ray_session(address, namespace=namespace, runtime_env=runtime_env))
+        enter(terminated_as_interrupt())  # again: Ray puts a handler of its own in place
         cluster = Cluster.launch(scenario)
         try:
             run.go(cluster)

@@ -62,10 +62,10 @@ def run(
       vmotion run examples/quickstart.toml --json | jq .downtime_s
       vmotion run my.toml --ray-address 10.0.0.1:6379 --metrics-port 9500
     """
-    from cluster.cli.run import run_command
+    try:
+        from cluster.cli.run import run_command
 
-    raise SystemExit(
-        run_command(
+        status = run_command(
             scenario,
             out=out,
             as_json=as_json,
@@ -75,7 +75,10 @@ def run(
             duration_s=duration,
             plain=plain,
         )
-    )
+    except KeyboardInterrupt:
+        click.echo("vmotion: interrupted; nothing is left running", err=True)
+        status = 130
+    raise SystemExit(status)
 
 
 @main.command()

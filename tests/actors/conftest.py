@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def session() -> Iterator[None]:
-    with ray_session(None, namespace="tests", packages=[]):
+    with ray_session(None, namespace="tests"):
         yield
 
 
