@@ -17,6 +17,7 @@ from cluster.observe.record import (
     TimelineRow,
     migration_row,
 )
+from cluster.observe.rounds import RoundRow, round_rows
 from cluster.policy.messages import Record, Topic
 
 # A client has seen a migration by then, or does not look.
@@ -41,7 +42,7 @@ class Recorder:
     """Collects a run; everything it knows it was told by a view.
 
     Attributes:
-        events, migrations, timeline, passes, unmet_ratios: What has been recorded, in order.
+        events, migrations, rounds, timeline, passes, unmet_ratios: What has been recorded, in order.
         mismatched_pages: Found by comparing migrated memory with the source's.
         problems: Defects that fail the run.
     """
@@ -51,6 +52,7 @@ class Recorder:
         self._exporter = exporter
         self.events: list[EventRow] = []
         self.migrations: list[MigrationRow] = []
+        self.rounds: list[RoundRow] = []
         self.timeline: list[TimelineRow] = []
         self.passes: list[DrsPass] = []
         self.unmet_ratios: list[float] = []
@@ -184,6 +186,7 @@ class Recorder:
             client_blackout_s=None if gaps is None else gaps.blackout_s,
         )
         self.migrations.append(row)
+        self.rounds += round_rows(ended.spec, ended.outcome)
         self._exporter.migration_ended(
             row,
             epoch=ended.spec.epoch,

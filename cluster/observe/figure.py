@@ -5,7 +5,7 @@ their colour from the page, light or dark.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 BLUE, SKY, ORANGE, GREEN = "#0072B2", "#56B4E9", "#E69F00", "#009E73"
@@ -16,11 +16,17 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One figure; `note` says what is not in it."""
+    """One figure.
+
+    Attributes:
+        note: What is not in it.
+        choices: Traces by label, of which a reader chooses one; `traces` are the first's.
+    """
 
     traces: list[Json]
     layout: Json
     note: str = ""
+    choices: Mapping[str, list[Json]] = field(default_factory=dict)
 
 
 def busiest(weights: Mapping[str, float], most: int) -> tuple[list[str], str]:

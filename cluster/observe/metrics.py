@@ -337,6 +337,7 @@ def foreseeable_series(metric: Metric) -> Iterator[tuple[str, ...]]:
     if metric.labels and metric.kind is not Kind.GAUGE and LABEL_VALUES.keys() >= {*metric.labels}:
         yield from product(*(LABEL_VALUES[label] for label in metric.labels))
 
+
 _HEAD = """# Metrics
 
 `vmotion run` serves these at `http://127.0.0.1:9400/metrics` (`--metrics-port` sets another

@@ -18,18 +18,22 @@ import pyarrow.parquet as pq
 
 from cluster.inventory.model import Mode
 from cluster.migration.spec import Result, Trigger
+from cluster.observe.comparison import comparison_html
+from cluster.observe.comparison_figures import ComparedRun
 from cluster.observe.record import EventKind, EventRow, MigrationRow, Summary, TimelineRow
 from cluster.observe.report import report_html
+from cluster.observe.rounds import RoundRow
 from cluster.observe.rows import from_json, to_json
 
 SUMMARY = "summary.json"
 MIGRATIONS = "migrations.parquet"
+ROUNDS = "rounds.parquet"
 TIMELINE = "timeline.parquet"
 EVENTS = "events.jsonl"
 REPORT = "report.html"
 
 _ARROW_TYPES = {float: pa.float64(), int: pa.int64(), str: pa.string()}
-_Row = TypeVar("_Row", MigrationRow, TimelineRow)
+_Row = TypeVar("_Row", MigrationRow, RoundRow, TimelineRow)
 
 
 def write_run(
@@ -38,6 +42,7 @@ def write_run(
     migrations: Sequence[MigrationRow],
     timeline: Sequence[TimelineRow],
     events: Sequence[EventRow],
+    rounds: Sequence[RoundRow] = (),
 ) -> None:
     """Write all files of a run; the directory is made if it is missing.
 
@@ -46,9 +51,10 @@ def write_run(
     """
     directory.mkdir(parents=True, exist_ok=True)
     _write_parquet(directory / MIGRATIONS, MigrationRow, migrations)
+    _write_parquet(directory / ROUNDS, RoundRow, rounds)
     _write_parquet(directory / TIMELINE, TimelineRow, timeline)
     _write_text(directory / EVENTS, "".join(event_line(event) + "\n" for event in events))
-    _write_text(directory / REPORT, report_html(summary, migrations, timeline, events))
+    _write_text(directory / REPORT, report_html(summary, migrations, timeline, events, rounds))
     _write_text(directory / SUMMARY, json.dumps(to_json(summary), indent=2) + "\n")
 
 
@@ -72,9 +78,35 @@ def rewrite_report(directory: Path) -> Path:
         read_migrations(directory),
         read_timeline(directory),
         read_events(directory),
+        read_rounds(directory),
     )
     _write_text(directory / REPORT, page)
     return directory / REPORT
+
+
+def write_comparison(directories: Sequence[Path], path: Path) -> None:
+    """Write a page that sets runs side by side, made from their files.
+
+    A run is called what its directory is, or by its whole path where two are called the same.
+
+    Raises:
+        OSError: If a file is missing or cannot be written.
+        ValueError: If a file is not what a run leaves, or there is nothing to compare.
+    """
+    names = [directory.name for directory in directories]
+    unique = len(set(names)) == len(names)
+    runs = [
+        ComparedRun(
+            name=directory.name if unique else str(directory),
+            summary=read_summary(directory),
+            migrations=read_migrations(directory),
+            timeline=read_timeline(directory),
+        )
+        for directory in directories
+    ]
+    page = comparison_html(runs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_text(path, page)
 
 
 def read_summary(directory: Path) -> Summary:
@@ -87,6 +119,11 @@ def read_migrations(directory: Path) -> list[MigrationRow]:
     return _read_parquet(
         directory / MIGRATIONS, MigrationRow, {"mode": Mode, "trigger": Trigger, "result": Result}
     )
+
+
+def read_rounds(directory: Path) -> list[RoundRow]:
+    """Read rounds.parquet."""
+    return _read_parquet(directory / ROUNDS, RoundRow, {})
 
 
 def read_timeline(directory: Path) -> list[TimelineRow]:

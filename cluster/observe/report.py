@@ -1,26 +1,35 @@
 """A run's report: one HTML page with everything inside, which opens without a network."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from enum import Enum
 from html import escape
-from importlib import resources
 
-from plotly.offline import get_plotlyjs
-
-from cluster.observe import host_figures, migration_figures, words
-from cluster.observe.figure import Figure
+from cluster.observe import host_figures, migration_figures, round_figures, words
+from cluster.observe.page import page
 from cluster.observe.record import EventRow, MigrationRow, Summary, TimelineRow
+from cluster.observe.rounds import RoundRow
 from cluster.observe.rows import to_json
 from cluster.observe.story import story
 
 TABLE_ROWS_MAX = 2000
 EVENTS_MAX = 1000
-
-# Nothing is loaded from anywhere, and the page says so to the browser.
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+# What fits on paper; the others are on the screen alone.
+PRINTED = frozenset(
+    {
+        "vm",
+        "source",
+        "destination",
+        "mode",
+        "result",
+        "error",
+        "started_s",
+        "duration_s",
+        "rounds",
+        "sent_bytes",
+        "downtime_s",
+        "client_blackout_s",
+    }
 )
 
 
@@ -29,13 +38,13 @@ def report_html(
     migrations: Sequence[MigrationRow],
     timeline: Sequence[TimelineRow],
     events: Sequence[EventRow],
+    rounds: Sequence[RoundRow] = (),
 ) -> str:
-    """Return the page (about 5 MB, of which the plotting library is nearly all).
+    """Return the page. Figures and columns without data are left out.
 
-    Figures and columns without data are left out. summary.json is in it, as the element
-    with the id `summary`.
+    summary.json is in it, as the element with the id `summary`.
     """
-    sections = [
+    sections = (
         ("gantt", "Migrations by host", migration_figures.gantt(migrations)),
         ("imbalance", "Imbalance and DRS", host_figures.imbalance(timeline, events)),
         ("load", "Load of the hosts", host_figures.load(timeline)),
@@ -45,32 +54,16 @@ def report_html(
             "Downtime, predicted and measured",
             migration_figures.prediction(migrations),
         ),
+        ("rounds", "Rounds of a migration", round_figures.rounds(rounds)),
         ("bandwidth", "Bandwidth by host", host_figures.bandwidth(timeline)),
-    ]
-    drawn = [(key, title, figure) for key, title, figure in sections if figure is not None]
-    data = {key: {"traces": one.traces, "layout": one.layout} for key, _, one in drawn}
-    title = f"{summary.scenario} – VMotion and DRS"
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            '<link rel="icon" href="data:,">',
-            f"<title>{escape(title)}</title>",
-            f"<style>{_asset('report.css')}</style></head><body><main>",
-            _head(summary),
-            *(_section(key, heading, figure) for key, heading, figure in drawn),
-            _table(migrations),
-            _events(events),
-            "</main>",
-            _embedded("summary", to_json(summary)),
-            _embedded("figures", data),
-            f"<script>{get_plotlyjs()}</script>",
-            f"<script>{_asset('report.js')}</script>",
-            "</body></html>",
-            "",
-        ]
+    )
+    return page(
+        f"{summary.scenario} – VMotion and DRS",
+        _head(summary),
+        sections,
+        _table(migrations) + _events(events),
+        key="summary",
+        data=to_json(summary),
     )
 
 
@@ -116,13 +109,6 @@ def _tiles(summary: Summary) -> list[tuple[str, str, bool]]:
     return tiles
 
 
-def _section(key: str, heading: str, figure: Figure) -> str:
-    note = f'<p class="quiet">{escape(figure.note)}</p>' if figure.note else ""
-    return (
-        f'<section><h2>{escape(heading)}</h2>{note}<div class="figure" id="{key}"></div></section>'
-    )
-
-
 def _table(migrations: Sequence[MigrationRow]) -> str:
     """All columns that have a value somewhere; a click on a head sorts by it."""
     if not migrations:
@@ -135,7 +121,7 @@ def _table(migrations: Sequence[MigrationRow]) -> str:
     ]
     numeric = {name for name in names if isinstance(_first(shown, name), int | float)}
     head = "".join(
-        f'<th scope="col"{" class=number" if name in numeric else ""}>'
+        f'<th scope="col" class="{_classes(name, numeric=name in numeric)}">'
         f"<button>{escape(_heading(name))}</button></th>"
         for name in names
     )
@@ -155,6 +141,12 @@ def _table(migrations: Sequence[MigrationRow]) -> str:
     )
 
 
+def _classes(name: str, *, numeric: bool) -> str:
+    return " ".join(
+        [*(["number"] if numeric else []), *([] if name in PRINTED else ["screen-only"])]
+    )
+
+
 def _first(rows: Sequence[MigrationRow], name: str) -> object:
     return next(value for row in rows if (value := getattr(row, name)) is not None)
 
@@ -167,15 +159,17 @@ def _heading(name: str) -> str:
 
 
 def _cell(name: str, value: object) -> str:
+    text, figure = _classes(name, numeric=False), _classes(name, numeric=True)
     match value:
         case None:
-            return '<td class="number" data-value="-1">–</td>'
+            return f'<td class="{figure}" data-value="-1">–</td>'
         case Enum():
-            return f"<td>{escape(str(value.value))}</td>"
+            return f'<td class="{text}">{escape(str(value.value))}</td>'
         case str():
-            return f"<td>{escape(value)}</td>"
+            return f'<td class="{text}">{escape(value)}</td>'
         case int() | float():
-            return f'<td class="number" data-value="{value!r}">{escape(_amount(name, value))}</td>'
+            shown = escape(_amount(name, value))
+            return f'<td class="{figure}" data-value="{value!r}">{shown}</td>'
     raise TypeError(f"a migration's {name} cannot be {value!r}")
 
 
@@ -204,13 +198,3 @@ def _events(events: Sequence[EventRow]) -> str:
         f"<details><summary>What happened ({words.count(len(events), 'event')})</summary>"
         f'<ol class="events">{lines}</ol>{note}</details>'
     )
-
-
-def _embedded(key: str, data: object) -> str:
-    """Put data into the page; a `</script>` in a name cannot end it."""
-    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
-    return f'<script type="application/json" id="{key}">{text}</script>'
-
-
-def _asset(name: str) -> str:
-    return (resources.files("cluster.observe") / "assets" / name).read_text(encoding="utf-8")

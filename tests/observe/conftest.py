@@ -18,6 +18,7 @@ from cluster.observe.record import (
     Summary,
     TimelineRow,
 )
+from cluster.observe.rounds import RoundRow
 from cluster.observe.summary import summarise
 
 MIB = 1 << 20
@@ -30,6 +31,7 @@ class MadeUpRun:
     timeline: list[TimelineRow]
     events: list[EventRow]
     passes: list[DrsPass]
+    rounds: list[RoundRow]
 
 
 def migration(**changes) -> MigrationRow:
@@ -151,6 +153,24 @@ def _events(migrations: list[MigrationRow], passes: list[DrsPass]) -> list[Event
     return sorted(events, key=lambda event: event.time_s)
 
 
+def _rounds(row: MigrationRow) -> list[RoundRow]:
+    """Each round leaves a fifth of what it sent."""
+    pages = row.memory_bytes // 4096
+    return [
+        RoundRow(
+            vm=row.vm,
+            started_s=row.started_s,
+            round=number,
+            duration_s=0.5 / 5**number,
+            sent_pages=pages // 5**number,
+            zero_pages=row.zero_pages if number == 0 else 0,
+            sent_bytes=4096 * (pages // 5**number),
+            dirty_pages=pages // 5 ** (number + 1),
+        )
+        for number in range(row.rounds)
+    ]
+
+
 def make_run(
     *, seed: int = 1, hosts: int = 4, migrations: int = 18, duration_s: int = 60
 ) -> MadeUpRun:
@@ -194,6 +214,7 @@ def make_run(
         timeline=timeline,
         events=_events(rows, passes),
         passes=passes,
+        rounds=[one for row in rows for one in _rounds(row)],
     )
 
 

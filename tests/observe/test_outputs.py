@@ -10,12 +10,15 @@ from cluster.migration.spec import Downtime, MigrationSpec, Outcome, Result, Rou
 from cluster.observe.outputs import (
     read_events,
     read_migrations,
+    read_rounds,
     read_summary,
     read_timeline,
     rewrite_report,
+    write_comparison,
     write_run,
 )
 from cluster.observe.record import EventKind, EventRow, downtime_parts, migration_row
+from cluster.observe.rounds import round_rows
 from cluster.observe.rows import to_json
 
 SUMMARY_KEYS = {
@@ -68,6 +71,16 @@ MIGRATION_COLUMNS = [
     "dirty_rate_bytes_per_second",
     "bandwidth_bytes_per_second",
 ]
+ROUND_COLUMNS = [
+    "vm",
+    "started_s",
+    "round",
+    "duration_s",
+    "sent_pages",
+    "zero_pages",
+    "sent_bytes",
+    "dirty_pages",
+]
 TIMELINE_COLUMNS = [
     "time_s",
     "host",
@@ -84,15 +97,16 @@ TIMELINE_COLUMNS = [
 @pytest.fixture(scope="module")
 def written(run, tmp_path_factory):
     directory = tmp_path_factory.mktemp("run") / "not" / "there" / "yet"
-    write_run(directory, run.summary, run.migrations, run.timeline, run.events)
+    write_run(directory, run.summary, run.migrations, run.timeline, run.events, run.rounds)
     return directory
 
 
-def test_a_run_leaves_five_files_and_nothing_half_written(written):
+def test_a_run_leaves_six_files_and_nothing_half_written(written):
     assert [
         "events.jsonl",
         "migrations.parquet",
         "report.html",
+        "rounds.parquet",
         "summary.json",
         "timeline.parquet",
     ] == sorted(path.name for path in written.iterdir())
@@ -110,18 +124,20 @@ def test_the_summarys_keys_are_the_interface(written):
 
 def test_the_columns_are_the_interface(written):
     assert MIGRATION_COLUMNS == pq.read_schema(written / "migrations.parquet").names
+    assert ROUND_COLUMNS == pq.read_schema(written / "rounds.parquet").names
     assert TIMELINE_COLUMNS == pq.read_schema(written / "timeline.parquet").names
 
 
 def test_what_is_written_is_read_back(written, run):
     assert run.migrations == read_migrations(written)
+    assert run.rounds == read_rounds(written)
     assert run.timeline == read_timeline(written)
     assert run.events == read_events(written)
     assert run.summary == read_summary(written)
 
 
 def test_a_report_is_made_again_from_the_other_files(run, tmp_path):
-    write_run(tmp_path, run.summary, run.migrations, run.timeline, run.events)
+    write_run(tmp_path, run.summary, run.migrations, run.timeline, run.events, run.rounds)
     first = (tmp_path / "report.html").read_text(encoding="utf-8")
     (tmp_path / "report.html").unlink()
     assert tmp_path / "report.html" == rewrite_report(tmp_path)
@@ -224,3 +240,31 @@ def test_a_row_is_made_of_what_was_asked_and_what_came_out():
         pytest.approx(0.006) == row.downtime_s == pytest.approx(sum(downtime_parts(row).values()))
     )
     assert 0.009 == row.client_blackout_s
+
+
+def test_a_row_of_a_round_names_its_migrations_row():
+    (row,) = round_rows(SPEC, OUTCOME)
+    whole = migration_row(SPEC, OUTCOME)
+    assert (whole.vm, whole.started_s) == (row.vm, row.started_s)
+    assert (0, 256, 6, 900, 4) == (
+        row.round,
+        row.sent_pages,
+        row.zero_pages,
+        row.sent_bytes,
+        row.dirty_pages,
+    )
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(run, tmp_path):
+    places = [tmp_path / "a" / "out", tmp_path / "b" / "out", tmp_path / "b" / "other"]
+    for place in places:
+        write_run(place, run.summary, run.migrations, run.timeline, run.events)
+    write_comparison(places[1:], tmp_path / "new" / "named.html")
+    named = (tmp_path / "new" / "named.html").read_text(encoding="utf-8")
+    assert ">out<" in named
+    assert ">other<" in named
+    write_comparison(places[:2], tmp_path / "paths.html")
+    assert f">{places[0]}<" in (tmp_path / "paths.html").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="between 2 and 12"):
+        write_comparison(places[:1], tmp_path / "one.html")
+    assert not (tmp_path / "one.html").exists()

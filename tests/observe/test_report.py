@@ -10,14 +10,19 @@ from html.parser import HTMLParser
 import plotly.graph_objects as go
 import pytest
 
-from cluster.observe import host_figures, migration_figures
+from cluster.observe import host_figures, migration_figures, round_figures
+from cluster.observe.comparison import comparison_html
+from cluster.observe.comparison_figures import ComparedRun
 from cluster.observe.report import report_html
 from cluster.observe.rows import to_json
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
-FIGURES = ["gantt", "imbalance", "load", "downtime", "prediction", "bandwidth"]
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs Chromium: apt-get install chromium"
+)
+FIGURES = ["gantt", "imbalance", "load", "downtime", "prediction", "rounds", "bandwidth"]
 
 
 def page_of(run, **changes):
@@ -26,6 +31,7 @@ def page_of(run, **changes):
         "migrations": run.migrations,
         "timeline": run.timeline,
         "events": run.events,
+        "rounds": run.rounds,
     } | changes
     return report_html(**parts)
 
@@ -66,6 +72,7 @@ def all_figures(run):
         host_figures.load(run.timeline),
         migration_figures.downtime(run.migrations),
         migration_figures.prediction(run.migrations),
+        round_figures.rounds(run.rounds),
         host_figures.bandwidth(run.timeline),
     ]
 
@@ -91,6 +98,7 @@ def test_a_figure_without_data_is_none():
     assert migration_figures.gantt([]) is None
     assert migration_figures.downtime([]) is None
     assert migration_figures.prediction([]) is None
+    assert round_figures.rounds([]) is None
     assert host_figures.bandwidth([]) is None
     assert host_figures.load([]) is None
     assert host_figures.imbalance([], []) is None
@@ -123,6 +131,24 @@ def test_the_heat_map_averages_neighbouring_samples(make_made_up_run):
     assert pytest.approx((loads[0] + loads[1]) / 2, abs=1e-4) == heat[0][0]
 
 
+def test_any_migrations_rounds_can_be_chosen_and_the_longest_is_shown_first(run):
+    figure = round_figures.rounds(run.rounds)
+    assert len(run.migrations) == len(figure.choices)
+    first, *others = (len(traces[0]["x"]) for traces in figure.choices.values())
+    assert first == max(row.rounds for row in run.migrations) >= max(others)
+    assert figure.traces == next(iter(figure.choices.values()))
+    page = page_of(run)
+    assert len(run.migrations) == page.count("<option>")
+    assert list(figure.choices) == list(embedded(page, "figures")["rounds"]["choices"])
+
+
+def test_only_so_many_migrations_rounds_can_be_chosen(make_made_up_run):
+    made = make_made_up_run(migrations=600)
+    figure = round_figures.rounds(made.rounds)
+    assert round_figures.CHOICES_MAX == len(figure.choices)
+    assert "The 500 with the most rounds, of 600." == figure.note
+
+
 def test_the_page_has_every_figure_and_the_summary_itself(run):
     page = page_of(run)
     outline = Outline(page)
@@ -146,7 +172,7 @@ def test_what_an_engine_cannot_know_is_left_out(run):
 
 
 def test_a_run_in_which_nothing_happened_has_a_page(run):
-    page = page_of(run, migrations=[], timeline=[], events=[])
+    page = page_of(run, migrations=[], timeline=[], events=[], rounds=[])
     assert [] == [key for key in Outline(page).ids if key in FIGURES]
 
 
@@ -186,7 +212,7 @@ def rendered(page, directory):
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+@needs_chromium
 def test_a_browser_draws_every_figure_without_a_word_of_complaint(run, tmp_path):
     dom, console = rendered(page_of(run), tmp_path)
     assert [] == console
@@ -196,4 +222,22 @@ def test_a_browser_draws_every_figure_without_a_word_of_complaint(run, tmp_path)
     tiles = re.findall(r'<div class="tile[^"]*"><b>(.*?)</b><span>(.*?)</span>', dom)
     completed = run.summary.migrations.completed
     assert (f"{completed} of {len(run.migrations)}", "migrations completed") in tiles
-    assert len(run.migrations) == dom.count("<tr><td>web-")
+    assert len(run.migrations) == dom.count('<tr><td class="">web-')
+
+
+@needs_chromium
+def test_a_browser_draws_runs_side_by_side_without_a_word_of_complaint(
+    run, make_made_up_run, tmp_path
+):
+    runs = [
+        ComparedRun(
+            name=f"seed {one.summary.seed}",
+            summary=one.summary,
+            migrations=one.migrations,
+            timeline=one.timeline,
+        )
+        for one in (run, make_made_up_run(seed=2))
+    ]
+    dom, console = rendered(comparison_html(runs), tmp_path)
+    assert [] == console
+    assert 4 == len(re.findall(r'<div class="figure js-plotly-plot"', dom))

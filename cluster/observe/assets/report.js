@@ -25,10 +25,16 @@ function themed(layout) {
   return themedLayout;
 }
 
-function draw() {
+function chosen(id) {
+  const select = document.querySelector(`select[data-figure="${id}"]`);
+  return select === null ? figures[id].traces : figures[id].choices[select.value];
+}
+
+// On paper a figure is as wide as the paper, not as the window was.
+function draw(width) {
   for (const [id, figure] of Object.entries(figures)) {
-    Plotly.react(id, figure.traces, themed(figure.layout),
-      { displayModeBar: false, responsive: true });
+    const layout = width === undefined ? figure.layout : { ...figure.layout, width };
+    Plotly.react(id, chosen(id), themed(layout), { displayModeBar: false, responsive: true });
   }
 }
 
@@ -53,8 +59,19 @@ function sortBy(header) {
   body.append(...lines);
 }
 
-for (const header of document.querySelectorAll("th")) {
-  header.querySelector("button").addEventListener("click", () => sortBy(header));
+for (const button of document.querySelectorAll("th button")) {
+  button.addEventListener("click", () => sortBy(button.parentElement));
 }
-dark.addEventListener("change", draw);
+for (const select of document.querySelectorAll("select[data-figure]")) {
+  select.addEventListener("change", () => draw());
+}
+dark.addEventListener("change", () => draw());
+window.addEventListener("beforeprint", () => {
+  document.documentElement.classList.add("printed");
+  draw(700);
+});
+window.addEventListener("afterprint", () => {
+  document.documentElement.classList.remove("printed");
+  draw();
+});
 draw();
