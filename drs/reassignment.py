@@ -20,6 +20,8 @@ from drs.model import BoolArray, FloatArray, IntArray
 # Cumulative chances of the kernel's proposals: shift, swap, away home or elsewhere, trade.
 CHANCES = np.array([0.40, 0.90, 0.95, 1.0])
 CHUNK_STEPS = 200_000
+# Temperatures as parts of the initial cost; tried on a1_4, a2_2, a2_5 and b_1.
+HOT, COLD = 0.05, 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -155,8 +157,6 @@ def solve(
     seconds: float,
     seed: int,
     workers: int = 2,
-    hot: float = 1e6,
-    cold: float = 1.0,
     chances: FloatArray = CHANCES,
     progress: Callable[[float, float], None] | None = None,
 ) -> tuple[IntArray, float]:
@@ -166,6 +166,8 @@ def solve(
     lock); the best wins. What is found depends on the machine's speed.
     """
     begin_s = time.perf_counter()
+    if not problem.initial.size:
+        return problem.initial, 0.0
     terrain = terrain_of(problem)
     sites, nears = int(problem.site.max()) + 1, int(problem.near.max()) + 1
     no_scale, nothing = np.zeros((problem.capacity.shape[0], 0)), np.zeros(0)
@@ -173,11 +175,12 @@ def solve(
     def run(worker: int) -> tuple[float, IntArray]:
         rng = np.random.default_rng((seed, worker))
         ground = kernel.ground(terrain, problem.initial, sites, nears, 0, no_scale)
+        hot, cold = HOT * float(ground.sums[kernel.TOTAL]), COLD * float(ground.sums[kernel.TOTAL])
         while True:
             part = (time.perf_counter() - begin_s) / seconds
             if part >= 1.0:
                 return float(ground.sums[kernel.BEST]), ground.best_at
-            heat = hot * (cold / hot) ** part
+            heat = max(hot * (cold / hot) ** part, 1e-9)
             kernel.anneal(
                 terrain, ground, int(rng.integers(2**31)), CHUNK_STEPS, heat, heat,
                 chances, no_scale, kernel.BEST_TOTAL, nothing, nothing,

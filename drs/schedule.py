@@ -23,6 +23,11 @@ from drs.plan import Action, Move
 from drs.policy import Policy
 from drs.problems import usable_rules
 
+ATTEMPTS_MAX = 60
+ATTEMPT_MOVES = 4000  # attempts × moves: the time that trying again may take
+GOOD_ENOUGH = 1.03
+UNBLOCK = (1.0, 0.5, 2.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
@@ -58,6 +63,8 @@ class _Site:
     sending: IntArray
     receiving: IntArray
     urgent: frozenset[int]
+    unblock: float
+    noise: FloatArray
     running: list[tuple[float, int, Move]] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
 
@@ -112,9 +119,15 @@ class _Site:
         self.at[move.vm] = move.destination
 
     def key(self, vm: int) -> tuple[bool, float, float, int]:
-        """Mandatory first, then the host with the most work left, then the longest."""
-        work = max(float(self.out_left_s[self.at[vm]]), float(self.in_left_s[self.after[vm]]))
-        return vm not in self.urgent, -work, -float(self.duration_s[vm]), vm
+        """Mandatory first, then the host with the most work left, then the longest.
+
+        `unblock` counts the work that waits for the room which the VM would free; `noise` is what
+        makes one attempt differ from another.
+        """
+        source = int(self.at[vm])
+        work = max(float(self.out_left_s[source]), float(self.in_left_s[self.after[vm]]))
+        work += self.unblock * float(self.in_left_s[source])
+        return vm not in self.urgent, -work * float(self.noise[vm]), -float(self.duration_s[vm]), vm
 
 
 def schedule(
@@ -127,9 +140,33 @@ def schedule(
 ) -> Schedule:
     """Gets every VM to `after` (V,), or says which cannot; legal at every instant in any case.
 
-    Deterministic. At most two actions a VM: a stop on a third host breaks a cycle.
+    Deterministic. At most two actions a VM: a stop on a third host breaks a cycle. Small plans are
+    tried in several orders and the shortest is kept.
     """
+    rng = np.random.default_rng(0)  # only varies the attempts; every plan meets the same numbers
     site = _site(snapshot, policy, instance, after, urgent)
+    moves = int(((after != site.at) & (after >= 0)).sum())
+    best, unblock, noise = _attempt(site), 0.0, np.ones(after.size)
+    for k in range(min(ATTEMPTS_MAX, ATTEMPT_MOVES // max(moves, 1))):
+        if not best.blocked and best.makespan_s() <= GOOD_ENOUGH * best.makespan_s_min:
+            break
+        site = _site(snapshot, policy, instance, after, urgent)
+        if k < len(UNBLOCK):
+            site.unblock = UNBLOCK[k]
+        else:  # climb from the best order: change the urgency of a third of the moves
+            factor = np.where(
+                rng.random(after.size) < 0.3, np.exp(rng.normal(0.0, 0.7, after.size)), 1.0
+            )
+            site.unblock, site.noise = unblock, noise * factor
+        made = _attempt(site)
+        if (len(made.blocked), made.makespan_s()) <= (len(best.blocked), best.makespan_s()):
+            best, unblock, noise = made, site.unblock, site.noise
+    return best
+
+
+def _attempt(site: _Site) -> Schedule:
+    """One pass of list scheduling."""
+    after = site.after
     pending = {int(v) for v in np.flatnonzero((after != site.at) & (after >= 0))}
     bound_s = max(float(site.out_left_s.max(initial=0.0)), float(site.in_left_s.max(initial=0.0)))
     waiting: dict[int, set[int]] = {}
@@ -141,7 +178,7 @@ def schedule(
     for _ in range(4 * len(pending) + 1):
         look = (
             pending
-            if policy.concurrent_max is not None
+            if site.policy.concurrent_max is not None
             else {v for h in hosts for v in waiting.get(h, ())}
         )
         for vm in sorted(look & pending, key=site.key):
@@ -249,6 +286,8 @@ def _site(
         sending=np.zeros(hosts, np.int64),
         receiving=np.zeros(hosts, np.int64),
         urgent=urgent,
+        unblock=0.0,
+        noise=np.ones(at.size),
     )
 
 
