@@ -78,7 +78,7 @@ def _now() -> tuple[Any, ...]:
         ),
         figure(
             "Least happy host",
-            "Smallest share of its VMs' CPU demand that a host serves.",
+            "Smallest share of their CPU demand that the VMs of a host get together.",
             q(f"min(drs_host_happiness_ratio{{{OF}}})"),
             unit=SHARE,
             steps=((None, RED), (0.95, YELLOW), (0.999, GREEN)),

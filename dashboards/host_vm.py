@@ -84,6 +84,13 @@ def _hosts() -> tuple[Any, ...]:
 def _vms() -> tuple[Any, ...]:
     return (
         lines(
+            "Happiness",
+            "Share of its CPU demand that the VM gets.",
+            q(f"drs_vm_happiness_ratio{{{_VM}}}", "{{vm}}"),
+            unit=SHARE,
+            width=24,
+        ),
+        lines(
             "Still to send",
             "Memory that is dirty in the VM's migration under way; it falls from round to round "
             "where pre-copy converges.",

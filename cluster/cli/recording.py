@@ -19,6 +19,7 @@ from cluster.observe.record import (
 )
 from cluster.observe.rounds import RoundRow, round_rows
 from cluster.policy.messages import Record, Topic
+from cluster.policy.state import HostState
 
 # A client has seen a migration by then, or does not look.
 _GAPS_S_MAX = 3.0
@@ -238,8 +239,13 @@ class Recorder:
             rule_violations=view.balance.rule_violations,
             imbalance_target=view.balance.target,
             happiness={
-                host.name: host.granted_mhz / host.demand_mhz if host.demand_mhz > 0 else 1.0
+                host.name: _served(host.granted_mhz, host.demand_mhz) for host in view.hosts
+            },
+            vm_happiness={
+                vm.vm: _served(vm.granted_mhz, vm.demand_mhz)
                 for host in view.hosts
+                if host.state is HostState.CONNECTED and host.name in view.samples
+                for vm in view.samples[host.name].load.vms
             },
         )
 
@@ -260,6 +266,10 @@ class Recorder:
 
 
 _ENDS = frozenset({"completed", "aborted", "lost", "refused"})
+
+
+def _served(granted_mhz: float, demand_mhz: float) -> float:
+    return granted_mhz / demand_mhz if demand_mhz > 0 else 1.0
 
 
 def _number(value: object) -> float:

@@ -82,6 +82,7 @@ class Exporter:
         self._states: dict[str, str] = {}
         self._hosts_with_migrations: set[str] = set()
         self._moving_vms: set[str] = set()
+        self._running_vms: set[str] = set()
 
     def run_started(self, *, scenario: str, engine: Engine, tracker: str) -> None:
         """Say what runs; `tracker` names how dirty pages are found."""
@@ -146,8 +147,12 @@ class Exporter:
         rule_violations: int,
         imbalance_target: float | None = None,
         happiness: Mapping[str, float] | None = None,
+        vm_happiness: Mapping[str, float] | None = None,
     ) -> None:
-        """Take a sample of every host; it covers the last `interval_s`. `happiness` is by host."""
+        """Take a sample of every host; it covers the last `interval_s`.
+
+        `happiness` is by host; `vm_happiness` names every VM that runs, and no other.
+        """
         for row in rows:
             self._set("vmotion_run_time_seconds", row.time_s)
             self._set("drs_imbalance_ratio", row.imbalance)
@@ -162,6 +167,8 @@ class Exporter:
             self._set("drs_resource_imbalance_ratio", value, resource)
         for host, ratio in (happiness or {}).items():
             self._set("drs_host_happiness_ratio", ratio, host)
+        if self._per_vm:
+            self._set_happy_vms(vm_happiness or {})
         self._set("drs_unmet_demand_ratio", unmet_demand_ratio)
         self._set("drs_rule_violations", rule_violations)
         if imbalance_target is not None:
@@ -242,6 +249,14 @@ class Exporter:
             self._set(
                 "vmotion_vm_migration_rate_bytes_per_second", one.rate_bytes_per_second, one.vm
             )
+
+    def _set_happy_vms(self, happiness: Mapping[str, float]) -> None:
+        """Show each VM that runs, and no longer those that have stopped."""
+        for vm in self._running_vms - happiness.keys():
+            self._instruments["drs_vm_happiness_ratio"].remove(vm)
+        self._running_vms = set(happiness)
+        for vm, ratio in happiness.items():
+            self._set("drs_vm_happiness_ratio", ratio, vm)
 
     def _set_state(self, host: str, state: str) -> None:
         before = self._states.get(host)

@@ -301,6 +301,12 @@ METRICS: tuple[Metric, ...] = (
         "Of the applied recommendations, those that VirtualCenter refused to start.",
     ),
     _gauge(
+        "drs_vm_happiness_ratio",
+        "Share of its CPU demand that the VM gets; 1 without demand.",
+        "vm",
+        unit=Unit.RATIO,
+    ),
+    _gauge(
         "drs_host_happiness_ratio",
         "Share of their CPU demand that the host's VMs get, all of them together.",
         "host",

@@ -56,7 +56,7 @@ def host(name="esx-1", state="connected", tx=1e6):
     )
 
 
-def sample_hosts(exporter, *rows):
+def sample_hosts(exporter, *rows, vms=None):
     exporter.sampled(
         rows,
         interval_s=2.0,
@@ -65,6 +65,7 @@ def sample_hosts(exporter, *rows):
         rule_violations=1,
         imbalance_target=0.1,
         happiness={row.host: 0.9 for row in rows},
+        vm_happiness=vms,
     )
 
 
@@ -77,7 +78,7 @@ def fed(make_migration, *, per_vm=True):
     exporter.hosts_known({"esx-1": 2**34})
     exporter.licences_counted("VMotion", used=2, free=6, left_s=86400.0)
     exporter.migration_ended(make_migration(), epoch=2, stall_s_max=0.03)
-    sample_hosts(exporter, host())
+    sample_hosts(exporter, host(), vms={"web-1": 0.8})
     exporter.drs_passed(
         DrsPass(
             time_s=5.0,
@@ -188,6 +189,14 @@ def test_a_host_is_in_one_state():
     sample_hosts(exporter, host(state="maintenance"))
     assert 0 == value(exporter, "vmotion_host_state", host="esx-1", state="connected")
     assert 1 == value(exporter, "vmotion_host_state", host="esx-1", state="maintenance")
+
+
+def test_a_vm_that_has_stopped_is_neither_happy_nor_unhappy():
+    exporter = Exporter()
+    sample_hosts(exporter, host(), vms={"web-1": 0.8, "web-2": 1.0})
+    sample_hosts(exporter, host(), vms={"web-2": 0.7})
+    assert value(exporter, "drs_vm_happiness_ratio", vm="web-1") is None
+    assert 0.7 == value(exporter, "drs_vm_happiness_ratio", vm="web-2")
 
 
 def test_a_migration_that_has_ended_is_no_longer_under_way():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cluster.actors.reports import MigrationProgress
+from cluster.actors.reports import HostSample, MigrationProgress
 from cluster.actors.virtualcenter import (
     ClusterView,
     EndedMigration,
@@ -22,6 +22,7 @@ from cluster.migration.spec import Downtime, MigrationSpec, Trigger, not_begun
 from cluster.migration.spec import Result as Ended
 from cluster.observe.exporter import Exporter
 from cluster.policy.balancing import Balance
+from cluster.policy.facts import HostLoad, VmLoad
 from cluster.policy.messages import Record, Topic
 from cluster.policy.state import HostState
 
@@ -72,6 +73,7 @@ def view(time_s=1.0, **changes):
         "all_up": True,
         "balance": Balance(imbalance=0.1, by_resource=(), target=0.2, rule_violations=0),
         "hosts": (host(),),
+        "samples": {},
         "vms": (),
         "migrations": (),
         "happened": (),
@@ -174,6 +176,21 @@ def test_a_host_is_as_happy_as_the_share_of_demand_it_serves(exporter, recorder)
     recorder.look(view(hosts=(host(), idle)), Clients())
     assert 0.75 == value(exporter, "drs_host_happiness_ratio", host="esx-1")
     assert 1.0 == value(exporter, "drs_host_happiness_ratio", host="esx-2")
+
+
+def test_a_vm_is_as_happy_as_the_share_of_its_own_demand_that_it_gets(exporter, recorder):
+    loads = (
+        VmLoad(vm="vm-1", demand_mhz=2000.0, granted_mhz=500.0),
+        VmLoad(vm="vm-2", demand_mhz=0.0, granted_mhz=0.0),
+    )
+    load = HostLoad(host="esx-1", vms=loads)
+    sample = HostSample(time_s=1.0, load=load, vms=(), tx_bytes=0, rx_bytes=0)
+    recorder.look(view(samples={"esx-1": sample}), Clients())
+    assert 0.25 == value(exporter, "drs_vm_happiness_ratio", vm="vm-1")
+    assert 1.0 == value(exporter, "drs_vm_happiness_ratio", vm="vm-2")
+    dead = host(state=HostState.NOT_RESPONDING)
+    recorder.look(view(3.0, hosts=(dead,), samples={"esx-1": sample}), Clients())
+    assert value(exporter, "drs_vm_happiness_ratio", vm="vm-1") is None
 
 
 def test_hosts_memory_is_known_from_the_start(exporter, recorder):

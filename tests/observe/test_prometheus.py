@@ -162,6 +162,7 @@ class Feeding:
             rule_violations=violations,
             imbalance_target=target,
             happiness={row.host: 0.99 for row in rows},
+            vm_happiness={"web-1": 0.97},
         )
 
 
