@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from cluster.inventory.model import Scenario
 from cluster.migration.spec import MigrationSpec, Outcome, Trigger, not_begun
 from cluster.observe.record import (
@@ -13,6 +15,8 @@ from cluster.observe.record import (
     migration_row,
 )
 from cluster.policy.messages import Record, Topic
+from cluster.simulation.evenness import Evenness
+from cluster.simulation.fleet import OFF, FloatArray
 from cluster.simulation.world import World
 from drs import Plan
 
@@ -48,9 +52,9 @@ class Recorder:
         self.timeline: list[TimelineRow] = []
         self.passes: list[DrsPass] = []
         self.unmet_ratios: list[float] = []
-        self.rule_violations = 0
         self._carried = [0.0] * (2 * len(scenario.hosts))
         self._sampled_s = 0.0
+        self._evenness = Evenness(scenario)
 
     @property
     def balanced_from_s(self) -> float:
@@ -92,14 +96,14 @@ class Recorder:
         """Take a migration that has ended."""
         self.migrations.append(migration_row(spec, outcome, demand_faults=demand_faults))
 
-    def sampled(self, world: World, demand_mhz: list[float], granted_mhz: list[float]) -> None:
+    def sampled(self, world: World, demand_mhz: FloatArray, granted_mhz: FloatArray) -> None:
         """Take the sample that has just been reported: a row a host."""
         now, fleet, network = world.clock.now, world.fleet, world.network
         interval_s = max(now - self._sampled_s, 1e-9)
         self._sampled_s = now
-        balance = world.center.balance()
-        self.rule_violations = balance.rule_violations
-        wanted, granted = sum(demand_mhz), sum(granted_mhz)
+        self._evenness.sampled(now, demand_mhz, fleet.host != OFF)
+        imbalance = self._evenness.imbalance(world.placement(), world.connected())
+        wanted, granted = float(demand_mhz.sum()), float(granted_mhz.sum())
         self.unmet_ratios.append(max(0.0, 1 - granted / wanted) if wanted > 0 else 0.0)
         carried = [network.carried_bytes(link) for link in range(len(self._carried))]
         rates = [
@@ -107,21 +111,21 @@ class Recorder:
             for before, after in zip(self._carried, carried, strict=True)
         ]
         self._carried = carried
-        by_host = fleet.sum_by_host(fleet.demand_mhz).tolist()
+        demand = fleet.sum_by_host(fleet.demand_mhz).tolist()
         memory = fleet.sum_by_host(fleet.memory_mib).tolist()
-        vms = fleet.sum_by_host(fleet.memory_mib * 0 + 1).tolist()
+        vms = fleet.sum_by_host(np.ones(len(fleet.host))).tolist()
         for at, host in enumerate(self._scenario.hosts):
             self.timeline.append(
                 TimelineRow(
                     time_s=now,
                     host=host.name,
-                    cpu_load=by_host[at] / host.cpu_mhz,
+                    cpu_load=demand[at] / host.cpu_mhz,
                     memory_load=memory[at] / host.memory_mib,
                     vms=int(vms[at]),
                     tx_bytes_per_second=rates[at],
-                    rx_bytes_per_second=rates[len(by_host) + at],
+                    rx_bytes_per_second=rates[len(demand) + at],
                     state=world.center.state.hosts[host.name].state.value,
-                    imbalance=balance.imbalance,
+                    imbalance=imbalance,
                 )
             )
 

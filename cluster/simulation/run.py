@@ -140,7 +140,7 @@ class _Run:
             timeline=recorder.timeline,
             drs_passes=recorder.passes,
             unmet_demand_ratios=recorder.unmet_ratios,
-            rule_violations=recorder.rule_violations,
+            rule_violations=self._world.center.balance().rule_violations,
             integrity=None,
             imbalance_from_s=recorder.balanced_from_s,
         )
@@ -156,7 +156,7 @@ class _Run:
     def _sample(self) -> None:
         demand, granted = self._world.sample()
         self._world.check()
-        self._recorder.sampled(self._world, demand.tolist(), granted.tolist())
+        self._recorder.sampled(self._world, demand, granted)
 
     def _planned(self, time_s: float, plan: Plan, solve_s: float) -> None:
         self._recorder.planned(time_s, plan, solve_s=solve_s)

@@ -50,8 +50,9 @@ from cluster.policy.messages import (
 from cluster.policy.state import PowerState
 from cluster.simulation.carry import Carrier, Seat, WorldBroken
 from cluster.simulation.clock import Clock, Timer
+from cluster.simulation.evenness import BoolArray
 from cluster.simulation.faults import NO_FAULTS, Channel, Faults
-from cluster.simulation.fleet import OFF, Fleet
+from cluster.simulation.fleet import OFF, Fleet, FloatArray, IntArray
 from cluster.simulation.guest import GuestMemory, dirty_model, populated_pages
 from cluster.simulation.link import Network
 from drs import Plan, StepBudget, recommend
@@ -141,7 +142,7 @@ class World:
         self.fleet.grant(0.0)
         self._plan_mishaps()
 
-    def sample(self) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self) -> tuple[FloatArray, FloatArray]:
         """Report what every host has measured since the last sample; return the means by VM."""
         demand, granted = self.fleet.sample(self.clock.now)
         names = self.scenario.vms
@@ -158,6 +159,18 @@ class World:
                 self.feed(LoadSampled(load=HostLoad(host=host.name, vms=loads)))
         self._grant()
         return demand, granted
+
+    def placement(self) -> IntArray:
+        """Return the host of each VM as VirtualCenter sees it: a VM that moves is at its source."""
+        at = self.fleet.host.copy()
+        for move in self._moves.values():
+            if self._seats.get(move.spec.vm) is not None:
+                at[self._vm[move.spec.vm]] = self._host[move.spec.source]
+        return at
+
+    def connected(self) -> BoolArray:
+        """Return which hosts are alive, (H,)."""
+        return np.array([host.name not in self._dead for host in self.scenario.hosts])
 
     def drain(self) -> None:
         """Start nothing new, and run until no migration is under way or queued."""

@@ -134,6 +134,20 @@ def test_the_summary_says_what_was_simulated():
     assert summary.client_blackout_s is None
 
 
+@pytest.mark.parametrize("seed", [3, 5, 8])
+def test_the_timelines_imbalance_is_the_centers(seed):
+    """Also while VMs move, and when a host has died."""
+    made, recorder = world(drawn(seed))
+    for time_s in sample_times(30.0, 1.0):
+        made.clock.run_until(time_s)
+        if time_s == 20.0:
+            made.fail_host("esx-0")
+        recorder.sampled(made, *made.sample())
+        assert pytest.approx(made.center.balance().imbalance, abs=1e-9) == (
+            recorder.timeline[-1].imbalance
+        )
+
+
 # Hosts die.
 
 
