@@ -57,19 +57,20 @@ def _own_ray(namespace: str) -> Iterator[None]:
         # Ray warns that authentication is on, which is what we want. Its mode cannot be set
         # here: Ray reads it when it is imported, and turns it on by itself when it is not set.
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
-        # An address of "local" starts a new Ray even where a stale file or a variable
-        # in the environment points to another one.
-        _init(
-            address="local",
-            namespace=namespace,
-            _temp_dir=directory,
-            object_store_memory=_store_bytes(),
-            num_cpus=max(4, os.cpu_count() or 1),
-            include_dashboard=False,
-        )
+        try:
+            # An address of "local" starts a new Ray even where a stale file or a variable
+            # in the environment points to another one.
+            _init(
+                address="local",
+                namespace=namespace,
+                _temp_dir=directory,
+                object_store_memory=_store_bytes(),
+                num_cpus=max(4, os.cpu_count() or 1),
+                include_dashboard=False,
+            )
+        except (ConnectionError, RuntimeError, OSError) as error:
+            raise NoRay(f"Ray does not start here: {error}") from error
         yield
-    except (ConnectionError, OSError) as error:
-        raise NoRay(f"Ray does not start here: {error}") from error
     finally:
         ray.shutdown()
         shutil.rmtree(directory, ignore_errors=True)
