@@ -1,4 +1,6 @@
-"""Small clusters for tests, made in code."""
+"""Small clusters for tests, made in code; `python -m tests.simulation.scenarios SEED` replays one."""
+
+import sys
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from cluster.inventory.model import (
     TimedKind,
     VmSpec,
 )
+from cluster.simulation.carry import WorldBroken
+from cluster.simulation.faults import drawn_faults
+from cluster.simulation.run import simulate
 from drs import StepBudget
 
 # DRS's own search is not what these tests look at.
@@ -92,3 +97,23 @@ def drawn(seed):
     ]
     mode = tuple(Mode)[int(rng.integers(len(Mode)))]
     return scenario(hosts, vms, events=events, drs=True, mode=mode, seed=seed)
+
+
+def failure(seed):
+    """Run the drawn cluster of a seed under drawn faults; return what went wrong."""
+    try:
+        faulty(seed)
+    except WorldBroken as error:
+        return f"{error}\nreplay: python -m tests.simulation.scenarios {seed}"
+    return None
+
+
+def faulty(seed):
+    """The drawn cluster of a seed, with the faults of that seed."""
+    faults = drawn_faults(np.random.default_rng(seed), until_s=30.0)
+    return simulate(drawn(seed), faults=faults, budget=QUICK)
+
+
+if __name__ == "__main__":
+    for event in faulty(int(sys.argv[1])).events:
+        print(f"{event.time_s:10.6f} {event.text}")

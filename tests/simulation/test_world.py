@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from cluster.inventory.demand import Constant, Steps
@@ -10,12 +9,22 @@ from cluster.inventory.model import Mode
 from cluster.migration.spec import Result, Trigger
 from cluster.observe.record import Engine, EventKind
 from cluster.observe.rows import to_json
-from cluster.simulation.faults import Faults, drawn_faults
+from cluster.simulation.faults import Faults
 from cluster.simulation.recording import Recorder
 from cluster.simulation.run import sample_times, simulate
 from cluster.simulation.world import Watcher, World
 from drs.cost import Calibration
-from tests.simulation.scenarios import QUICK, cancel, drawn, host, migrate, power_off, scenario, vm
+from tests.simulation.scenarios import (
+    QUICK,
+    cancel,
+    drawn,
+    failure,
+    host,
+    migrate,
+    power_off,
+    scenario,
+    vm,
+)
 
 TWO_HOSTS = (host("esx-1"), host("esx-2"))
 
@@ -245,20 +254,14 @@ def test_no_wall_time_is_in_the_story():
     assert {0.0} == {event.details["solve_s"] for event in passes}
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_faulty_cluster_keeps_its_promises(seed):
+def test_faulty_clusters_keep_their_promises():
     """`simulate` checks at every sample and at the end; a broken promise raises."""
-    faults = drawn_faults(np.random.default_rng(seed), until_s=30.0)
-    run = simulate(drawn(seed), faults=faults, budget=QUICK)
-    assert EventKind.RUN_ENDED is run.events[-1].kind
+    assert [] == [text for seed in range(20) if (text := failure(seed)) is not None]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", range(20, 320, 20))
-def test_many_faulty_clusters_keep_their_promises(first):
-    for seed in range(first, first + 20):
-        faults = drawn_faults(np.random.default_rng(seed), until_s=30.0)
-        simulate(drawn(seed), faults=faults, budget=QUICK)
+def test_many_faulty_clusters_keep_their_promises():
+    assert [] == [text for seed in range(20, 320) if (text := failure(seed)) is not None]
 
 
 def test_ctrl_c_leaves_what_there_is():
