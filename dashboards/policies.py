@@ -21,8 +21,8 @@ def build() -> Any:
     made = board(
         "vmotion-policies",
         "What would another policy do?",
-        "Choose runs at the top: each line or bar is one. Simulated runs begin where they were told "
-        "to when they were written, by default all at the same time.",
+        "Choose runs at the top: each line or bar is one. Simulated runs begin at the time that was "
+        "given when their samples were written; with the same time they lie over each other.",
     )
     for panel in _courses():
         made = made.with_panel(panel)

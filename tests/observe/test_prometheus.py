@@ -1,106 +1,30 @@
 """Every expression of dashboards and rules, evaluated by a real Prometheus that scrapes a run."""
 
-import json
-import math
-import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import pytest
-import yaml
+from observe.prometheus_process import (
+    free_port,
+    has_data,
+    needs_prometheus,
+    scraping,
+    until_all_have_data,
+)
 
 from cluster.inventory.model import Mode
 from cluster.migration.spec import Result
 from cluster.observe.exporter import ActiveMigration, Exporter, MetricsServer
 from cluster.observe.record import Engine, Integrity
-from dashboards.expressions import every_expression, filled_in
+from dashboards.expressions import every_expression
 
 ROOT = Path(__file__).parents[2]
-PROMETHEUS = shutil.which("prometheus")
-pytestmark = pytest.mark.skipif(
-    PROMETHEUS is None, reason="needs Prometheus: apt-get install prometheus"
-)
-SILENCE_S_MAX = 40.0
+pytestmark = needs_prometheus
 NO_LICENCES = "balance: Licences used"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def prometheus(directory, target):
-    """Run Prometheus with the project's own configuration, but quicker and on other ports."""
-    config = yaml.safe_load((ROOT / "dashboards" / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "300ms", "evaluation_interval": "500ms"}
-    config["rule_files"] = [str(ROOT / "dashboards" / name) for name in config["rule_files"]]
-    config["scrape_configs"][0]["static_configs"][0]["targets"] = [target]
-    path = directory / "prometheus.yml"
-    path.write_text(yaml.safe_dump(config))
-    address = f"127.0.0.1:{free_port()}"
-    with (directory / "prometheus.log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                PROMETHEUS,
-                f"--config.file={path}",
-                f"--storage.tsdb.path={directory / 'data'}",
-                f"--web.listen-address={address}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            wait_until_ready(f"http://{address}", process, directory / "prometheus.log")
-            yield f"http://{address}"
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-
-
-def wait_until_ready(url, process, log):
-    until = time.monotonic() + SILENCE_S_MAX
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/-/ready", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(log.read_text())
-
-
-def has_data(url, expression):
-    """Whether an instant query gives at least one number."""
-    query = urllib.parse.urlencode({"query": filled_in(expression.text)})
-    try:
-        with urllib.request.urlopen(f"{url}/api/v1/query?{query}", timeout=10) as reply:
-            result = json.load(reply)["data"]["result"]
-    except urllib.error.HTTPError as error:
-        raise AssertionError(f"{expression.where}: {error.read().decode()}") from error
-    return any(not math.isnan(float(sample["value"][1])) for sample in result)
-
-
-def until_all_have_data(url, expressions, feed):
-    """Feed and ask until nothing is left to ask; return what never had data."""
-    left, heard_s = list(expressions), time.monotonic()
-    while left and time.monotonic() - heard_s < SILENCE_S_MAX:
-        feed()
-        still = [one for one in left if not has_data(url, one)]
-        if len(still) < len(left):
-            heard_s = time.monotonic()
-        left = still
-        time.sleep(0.1)
-    return [one.where for one in left]
 
 
 class Feeding:
@@ -186,7 +110,7 @@ def test_every_expression_has_data_and_faults_alone_make_alerts_fire(run, make_m
     assert len(faults) > 11
     with (
         MetricsServer(exporter, port=0) as server,
-        prometheus(tmp_path, f"127.0.0.1:{server.port}") as url,
+        scraping(tmp_path, f"127.0.0.1:{server.port}") as url,
     ):
         assert [] == until_all_have_data(url, usual, feeding.healthy)
         assert [] == [one.where for one in faults if has_data(url, one)]
@@ -202,7 +126,7 @@ def test_every_expression_has_data_while_the_quickstart_runs(tmp_path):
     vmotion = Path(sys.executable).with_name("vmotion")
     quickstart = ROOT / "examples" / "quickstart.toml"
     usual = [one for one in every_expression() if not one.on_fault]
-    with prometheus(tmp_path, f"127.0.0.1:{port}") as url:
+    with scraping(tmp_path, f"127.0.0.1:{port}") as url:
         running = subprocess.Popen(
             [vmotion, "run", str(quickstart), "--plain", "--metrics-port", str(port)],
             stdout=subprocess.PIPE,

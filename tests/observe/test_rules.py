@@ -1,40 +1,28 @@
 """Prometheus' configuration, recording rules and alerts, as its own tools judge them."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from observe.prometheus_process import needs_prometheus, promtool
 
 from cluster.observe.exporter import ADDRESS, PORT
 from dashboards.expressions import RULES, Expression, every_expression, filled_in, problems
 
 ROOT = Path(__file__).parents[2]
-PROMTOOL = shutil.which("promtool")
-needs_promtool = pytest.mark.skipif(
-    PROMTOOL is None, reason="needs promtool: apt-get install prometheus"
-)
 ALERTS = yaml.safe_load((RULES / "alerts.yml").read_text())["groups"][0]["rules"]
 NAMES = [alert["alert"] for alert in ALERTS]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 
 
-def promtool(*arguments):
-    done = subprocess.run(
-        [PROMTOOL, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
-@needs_promtool
+@needs_prometheus
 def test_prometheus_accepts_its_configuration_and_the_rules_it_names():
     status, said = promtool("check", "config", ROOT / "dashboards" / "prometheus.yml")
     assert 0 == status, said
 
 
-@needs_promtool
+@needs_prometheus
 def test_every_alert_fires_when_it_should_and_is_silent_when_it_should():
     status, said = promtool("test", "rules", RULES / "alerts_test.yml")
     assert 0 == status, said
