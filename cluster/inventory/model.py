@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from cluster.inventory.demand import Demand
+from cluster.inventory.switches import VirtualSwitch
 from cluster.page import MIB as MIB
 from cluster.page import PAGE_BYTES as PAGE_BYTES
 
@@ -55,7 +56,17 @@ class Nic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSpec:
-    """An ESX host. `cpu_mhz` is the sum over its cores, `memory_mib` what VMs may use."""
+    """An ESX host. `cpu_mhz` is the sum over its cores, `memory_mib` what VMs may use.
+
+    Attributes:
+        networks: Physical networks that VMs can reach from here.
+        nic: The card that VMotion sends on.
+        other_nics: Names of its further cards.
+        cpu_features: What its CPUs offer beyond their family's common part.
+        sockets, cores_per_socket: For licences alone; `cpu_mhz` says what it can do.
+        switches: Empty: virtual networking is not described, and taken to be right.
+        vmotion: Configured for VMotion: Licensed Features, Add-Ons.
+    """
 
     name: str
     cpu_mhz: float
@@ -65,6 +76,12 @@ class HostSpec:
     datastores: tuple[str, ...] = ("shared",)
     cpu_family: str = "generic"
     fault_domain: str = ""
+    other_nics: tuple[str, ...] = ()
+    cpu_features: tuple[str, ...] = ()
+    sockets: int = 1
+    cores_per_socket: int = 1
+    switches: tuple[VirtualSwitch, ...] = ()
+    vmotion: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +112,15 @@ class ClientsSpec:
     rate_hz: float = 20.0
 
 
+class RestartPriority(Enum):
+    """In which order HA restarts VMs after a host's failure; DISABLED stay off."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    DISABLED = "disabled"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmSpec:
     """A VM as it was configured.
@@ -104,6 +130,12 @@ class VmSpec:
         host: Where it is powered on; None lets DRS place it.
         downtime_s_max: This VM's own limit; None takes the cluster's.
         seed: Of the guest's own random numbers; makes its writes replayable.
+        local_devices: Devices connected to something that only this host has, such as a
+            CD-ROM drive with a local image.
+        cpu_affinity: The host's CPUs that it is bound to; empty is not bound.
+        clustered: It shares a disk with another VM of a cluster (MSCS).
+        swap_datastore: Where its swap file is; None is with its disks.
+        masked_features: CPU features hidden from the guest, which it can do without.
     """
 
     name: str
@@ -122,6 +154,12 @@ class VmSpec:
     automation: Automation | None = None
     downtime_s_max: float | None = None
     seed: int = 0
+    local_devices: tuple[str, ...] = ()
+    cpu_affinity: tuple[int, ...] = ()
+    clustered: bool = False
+    swap_datastore: str | None = None
+    masked_features: tuple[str, ...] = ()
+    restart_priority: RestartPriority = RestartPriority.MEDIUM
 
     @property
     def memory_bytes(self) -> int:
@@ -198,6 +236,20 @@ class MigrationSettings:
     probe_interval_s: float = 0.01
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaSettings:
+    """Whether HA restarts the VMs of a lost host, and what it keeps free for that.
+
+    Attributes:
+        failures_tolerated: Hosts whose loss reservations must survive; 0 keeps nothing free.
+        isolation_s_max: A host that is cut off for this long has stunned its VMs.
+    """
+
+    enabled: bool = False
+    failures_tolerated: int = 1
+    isolation_s_max: float = 15.0
+
+
 class TimedKind(Enum):
     """What can happen at a time that the scenario names."""
 
@@ -226,7 +278,11 @@ class TimedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A whole experiment: a cluster, its rules and policies, and what happens to it."""
+    """A whole experiment: a cluster, its rules and policies, and what happens to it.
+
+    Attributes:
+        evc_features: The baseline that all hosts' CPUs are shown to have (vsphere); None is off.
+    """
 
     name: str
     duration_s: float
@@ -238,5 +294,7 @@ class Scenario:
     rules: tuple[RuleSpec, ...] = ()
     drs: DrsSettings = DrsSettings()
     migration: MigrationSettings = MigrationSettings()
+    ha: HaSettings = HaSettings()
+    evc_features: tuple[str, ...] | None = None
     events: tuple[TimedEvent, ...] = ()
     directory: str = field(default=".", compare=False)

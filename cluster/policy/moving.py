@@ -21,7 +21,9 @@ from cluster.policy.messages import (
     Topic,
 )
 from cluster.policy.placement import best_host
-from cluster.policy.state import ClusterState, HostState, MigrationRecord, PowerState
+from cluster.policy.preflight import admissible
+from cluster.policy.problems import in_words
+from cluster.policy.state import ClusterState, MigrationRecord, PowerState
 from cluster.policy.usage import Usage
 from cluster.policy.waiting import start_waiting
 
@@ -47,8 +49,6 @@ class Moving:
             return [found]
         source, destination = found
         mode, said = self._mode(event, source, destination)
-        if mode is None:
-            return [notes.refused(event, said)]
         spec = self._spec(event, source, destination, mode)
         record = MigrationRecord(spec=spec, queued_s=now, onward=event.onward)
         self._state.migrations[spec.id] = record
@@ -95,7 +95,7 @@ class Moving:
             return []
         spec, vm = record.spec, self._state.vms[record.spec.vm]
         commands: list[Command] = [notes.ended(spec, outcome)]
-        if outcome.result is Result.LOST and self._state.connected(spec.destination):
+        if outcome.result is Result.LOST and self._state.answers(spec.destination):
             commands.append(Discard(migration=spec.id, destination=spec.destination))
         if outcome.result is not Result.COMPLETED:
             return [*commands, *self.start_waiting(now=now)]
@@ -180,17 +180,17 @@ class Moving:
             return notes.refused(event, f"no other host can take {event.vm} now")
         return vm.host, destination
 
-    def _mode(
-        self, event: MigrationRequested, source: str, destination: str
-    ) -> tuple[Mode | None, str]:
-        """Return the mode that both hosts can do, or None; and what to say of it."""
+    def _mode(self, event: MigrationRequested, source: str, destination: str) -> tuple[Mode, str]:
+        """Return the mode that both hosts can do, and what to say if it is another.
+
+        An explicit post-copy stays what it is, for preflight to refuse.
+        """
         wanted = event.mode or self._state.scenario.migration.mode
         hosts = self._state.hosts
-        if wanted is Mode.PRECOPY or all(hosts[h].serves_faults for h in (source, destination)):
+        serve = all(hosts[h].serves_faults for h in (source, destination))
+        if serve or wanted in (Mode.PRECOPY, Mode.POSTCOPY):
             return wanted, ""
         lacking = "a host without fault service cannot carry post-copy"
-        if wanted is Mode.POSTCOPY:
-            return None, lacking
         return Mode.PRECOPY, f"{wanted.value} becomes precopy: {lacking}"
 
     def _spec(
@@ -218,9 +218,14 @@ class Moving:
 
     def _objection(self, spec: MigrationSpec) -> str:
         """Return what stands against the commit now, or claim the record and return ""."""
-        destination = self._state.hosts[spec.destination]
-        if destination.state is not HostState.CONNECTED:
-            return f"{spec.destination} is {destination.state.value}"
+        vm = self._state.vms[spec.vm]
+        if vm.host == spec.source:
+            usage = Usage(self._state)
+            problems = admissible(
+                self._state, vm, spec.destination, usage, mode=spec.mode, on_the_way=True
+            )
+            if problems:
+                return in_words(problems)
         return self._state.ownership.claim(
             spec.vm, epoch=spec.epoch, source=spec.source, host=spec.destination
         )
@@ -229,7 +234,7 @@ class Moving:
         """The machine died with its source: before the commit the VM did too."""
         spec = record.spec
         del self._state.migrations[spec.id]
-        there = self._state.connected(spec.destination)
+        there = self._state.answers(spec.destination)
         saved = record.committed and there
         began_s = record.started_s if record.started_s is not None else now
         outcome = replace(

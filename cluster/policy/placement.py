@@ -15,20 +15,15 @@ def best_host(
     first name.
     """
     best: tuple[float, str] | None = None
-    source = None if vm.host is None else state.hosts[vm.host]
     wanted_mhz = expected_mhz(vm)
     for name, host in state.hosts.items():
         if name in but:
             continue
         cpu = wanted_mhz + usage.cpu_mhz(name, but=vm)
-        free_mib = usage.free_mib(name, but=vm.spec)
-        memory = vm.spec.memory_mib + host.spec.memory_mib - free_mib
+        memory = vm.spec.memory_mib + host.spec.memory_mib - usage.free_mib(name, but=vm.spec)
         candidate = max(cpu / host.spec.cpu_mhz, memory / host.spec.memory_mib), name
         if best is not None and best < candidate:
             continue  # the cheap comparison first: most hosts lose it
-        if admissible(vm, source, host, free_mib=free_mib):
-            continue
-        if state.rules.newly_broken(usage.held, vm.spec.name, (name,)):
-            continue
-        best = candidate
+        if not admissible(state, vm, name, usage):
+            best = candidate
     return None if best is None else best[1]

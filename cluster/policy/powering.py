@@ -3,6 +3,7 @@
 from cluster.policy.messages import Command, PowerOff, PowerOn, Record, Topic, VmEnded, VmStarted
 from cluster.policy.placement import best_host
 from cluster.policy.preflight import admissible
+from cluster.policy.problems import in_words
 from cluster.policy.state import ClusterState, PowerState, VmRecord
 from cluster.policy.usage import Usage
 
@@ -37,10 +38,8 @@ class Powering:
         name = vm.spec.host
         if name is None:
             return best_host(self._state, vm, usage), "no host can take it"
-        free_mib = usage.free_mib(name)
-        problems = admissible(vm, None, self._state.hosts[name], free_mib=free_mib)
-        text = "; ".join(problem.text for problem in problems)
-        return (None, text) if problems else (name, "")
+        problems = admissible(self._state, vm, name, usage)
+        return (None, in_words(problems)) if problems else (name, "")
 
     def started(self, event: VmStarted) -> list[Command]:
         """A VM runs, unless it was given up in between."""

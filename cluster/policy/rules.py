@@ -1,7 +1,7 @@
 """A scenario's placement rules as drs judges them, and which of them a move would newly break."""
 
 from collections import ChainMap
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 
 from cluster.inventory.model import RuleKind, RuleSpec
 from drs.rules import (
@@ -66,22 +66,24 @@ class RuleBook:
 
     def newly_broken(
         self,
-        held: dict[str, tuple[str, ...]],
+        held: MutableMapping[str, tuple[str, ...]],
         vm: str,
-        hosts: tuple[str, ...],
         *,
+        before: tuple[str, ...],
+        after: tuple[str, ...],
         on_the_way: bool = False,
     ) -> list[Violation]:
-        """Return the MUST violations that appear when `hosts` hold `vm`, and were not there before.
+        """Return the MUST violations that `vm` causes on the hosts `after`, and not on `before`.
 
-        `on_the_way` leaves out rules that cannot hold while VMs move one after another
-        (keep together).
+        `held` says where all other VMs are. `on_the_way` leaves out rules that cannot hold
+        while VMs move one after another (keep together).
         """
+        rules = self._by_vm.get(vm, ())
         found: list[Violation] = []
-        after = ChainMap({vm: hosts}, held)
-        for rule in self._by_vm.get(vm, ()):
+        for rule in rules:
             if on_the_way and not rule.throughout:
                 continue
-            before = {violation.cause() for violation in rule.check(held)}
-            found += [v for v in rule.check(after) if v.cause() not in before]
+            causes = {violation.cause() for violation in rule.check(ChainMap({vm: before}, held))}
+            there = rule.check(ChainMap({vm: after}, held))
+            found += [violation for violation in there if violation.cause() not in causes]
         return found

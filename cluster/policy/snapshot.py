@@ -9,9 +9,12 @@ import numpy.typing as npt
 
 from cluster.inventory.demand import Constant
 from cluster.inventory.model import Automation, GuestSpec, HostSpec, VmSpec
+from cluster.inventory.switches import KernelPort
+from cluster.policy.licence_terms import Feature
+from cluster.policy.networking import interface_of
 from cluster.policy.preflight import lasting_problems
 from cluster.policy.rules import rules_of
-from cluster.policy.state import ClusterState, HostState, PowerState, VmRecord
+from cluster.policy.state import ClusterState, HostRecord, HostState, PowerState, VmRecord
 from drs import Snapshot
 from drs import model as drs_model
 
@@ -25,6 +28,8 @@ AUTOMATION = {
 _HOST_STATES = {
     HostState.STARTING: drs_model.HostState.NOT_RESPONDING,
     HostState.CONNECTED: drs_model.HostState.CONNECTED,
+    HostState.ENTERING_MAINTENANCE: drs_model.HostState.ENTERING_MAINTENANCE,
+    HostState.MAINTENANCE: drs_model.HostState.MAINTENANCE,
     HostState.NOT_RESPONDING: drs_model.HostState.NOT_RESPONDING,
 }
 _NO_GUEST = GuestSpec(program="")
@@ -53,7 +58,7 @@ def snapshot_of(state: ClusterState) -> Snapshot:
         host_states=[_HOST_STATES[host.state] for host in hosts],
         memory_bytes=[float(vm.spec.memory_bytes) for vm in vms],
         moved_at_s=[vm.moved_at_s for vm in vms],
-        automation=[_automation(vm) for vm in vms],
+        automation=[_automation(state, vm) for vm in vms],
         in_flight=[
             (spec.vm, spec.destination) for spec in state.running() if state.vms[spec.vm].host
         ],
@@ -61,8 +66,8 @@ def snapshot_of(state: ClusterState) -> Snapshot:
     )
 
 
-def _automation(vm: VmRecord) -> drs_model.Automation | None:
-    if vm.power is not PowerState.ON:
+def _automation(state: ClusterState, vm: VmRecord) -> drs_model.Automation | None:
+    if vm.power is not PowerState.ON or vm.host is None or not _licensed(state.hosts[vm.host]):
         return drs_model.Automation.DISABLED
     return None if vm.spec.automation is None else AUTOMATION[vm.spec.automation]
 
@@ -77,13 +82,22 @@ def _allowed(state: ClusterState, vms: list[VmRecord]) -> npt.NDArray[np.bool_]:
     vm_kinds, vm_kind = _kinds([(_vm_kind(vm.spec), at[vm.host or ""]) for vm in vms])
     table = np.array(
         [
-            [not lasting_problems(vm, host_kinds[source], host) for host in host_kinds]
+            [
+                not lasting_problems(state.scenario, vm, host_kinds[source], host)
+                for host in host_kinds
+            ]
             for vm, source in vm_kinds
         ],
         np.bool_,
     ).reshape(len(vm_kinds), len(host_kinds))
-    allowed: npt.NDArray[np.bool_] = table[np.ix_(vm_kind, host_kind)]
+    licensed = np.array([_licensed(host) for host in state.hosts.values()], np.bool_)
+    allowed: npt.NDArray[np.bool_] = table[np.ix_(vm_kind, host_kind)] & licensed
     return allowed
+
+
+def _licensed(host: HostRecord) -> bool:
+    """DRS moves VMs only between hosts that are licensed for it and for VMotion."""
+    return not host.lacking.get(Feature.VMOTION) and not host.lacking.get(Feature.DRS)
 
 
 def _kinds(items: list[Kind]) -> tuple[list[Kind], npt.NDArray[np.int64]]:
@@ -101,4 +115,16 @@ def _vm_kind(spec: VmSpec) -> VmSpec:
 
 
 def _host_kind(spec: HostSpec) -> HostSpec:
-    return replace(spec, name="", fault_domain="")
+    """The host likewise; of a VMkernel port only its subnet is compared."""
+    switches = tuple(
+        replace(switch, kernel_ports=tuple(_subnet(port) for port in switch.kernel_ports))
+        for switch in spec.switches
+    )
+    return replace(spec, name="", fault_domain="", switches=switches)
+
+
+def _subnet(port: KernelPort) -> KernelPort:
+    interface = interface_of(port)
+    if interface is None:
+        return port
+    return replace(port, ip_address=str(interface.network.network_address))

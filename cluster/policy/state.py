@@ -7,7 +7,9 @@ from enum import Enum
 from cluster.inventory.demand import Demand
 from cluster.inventory.model import HostSpec, Scenario, VmSpec
 from cluster.migration.spec import MigrationSpec
+from cluster.policy.licence_terms import Feature
 from cluster.policy.ownership import Ownership
+from cluster.policy.question import HostFacts
 from cluster.policy.rules import RuleBook
 
 
@@ -16,6 +18,8 @@ class HostState(Enum):
 
     STARTING = "starting"
     CONNECTED = "connected"
+    ENTERING_MAINTENANCE = "entering maintenance mode"
+    MAINTENANCE = "in maintenance mode"
     NOT_RESPONDING = "not responding"
 
 
@@ -29,11 +33,35 @@ class PowerState(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class HostRecord:
-    """One host; owned by the Center."""
+    """One host; owned by the Center.
+
+    Attributes:
+        lacking: Why it may not use a feature, by feature; what is not here is licensed.
+    """
 
     spec: HostSpec
     state: HostState = HostState.STARTING
     serves_faults: bool = False
+    lacking: dict[Feature, str] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> bool:
+        """Whether VMs run there and can be sent away."""
+        return self.state in (
+            HostState.CONNECTED,
+            HostState.ENTERING_MAINTENANCE,
+            HostState.MAINTENANCE,
+        )
+
+    def facts(self) -> HostFacts:
+        """Return what preflight wants to know of this moment."""
+        return HostFacts(
+            state=self.state.value,
+            answers=self.answers,
+            takes_vms=self.state is HostState.CONNECTED,
+            unlicensed=self.lacking.get(Feature.VMOTION, ""),
+            serves_faults=self.serves_faults,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,9 +156,9 @@ class ClusterState:
         """Return the VM's migration, queued or under way."""
         return next((m for m in self.migrations.values() if m.spec.vm == vm), None)
 
-    def connected(self, host: str) -> bool:
-        """Whether a host answers and takes VMs."""
-        return self.hosts[host].state is HostState.CONNECTED
+    def answers(self, host: str) -> bool:
+        """Whether a host is there to be told something."""
+        return self.hosts[host].answers
 
     def occupancy(self) -> dict[str, tuple[str, ...]]:
         """Return the hosts that hold each VM: two while it migrates, none when it is off.

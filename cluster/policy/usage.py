@@ -17,6 +17,7 @@ class Usage:
         self.held = state.occupancy()
         self._state = state
         self._memory_mib = dict.fromkeys(state.hosts, 0)
+        self._reserved_mhz = dict.fromkeys(state.hosts, 0.0)
         self._cpu_mhz: dict[str, float] | None = None
         self._slots = Slots(
             {name: host.spec for name, host in state.hosts.items()}, state.scenario.migration
@@ -24,6 +25,7 @@ class Usage:
         for vm, hosts in self.held.items():
             for host in hosts:
                 self._memory_mib[host] += state.vms[vm].spec.memory_mib
+                self._reserved_mhz[host] += state.vms[vm].spec.cpu_reservation_mhz
         for spec in state.running():
             self._slots.take(spec, state.vms[spec.vm].spec.datastore)
 
@@ -32,6 +34,13 @@ class Usage:
         free = self._state.hosts[host].spec.memory_mib - self._memory_mib[host]
         if but is not None and host in self.held[but.name]:
             free += but.memory_mib
+        return free
+
+    def free_reserved_mhz(self, host: str, *, but: VmSpec | None = None) -> float:
+        """Return the CPU of a host that nobody has reserved, with `but` not counted there."""
+        free = self._state.hosts[host].spec.cpu_mhz - self._reserved_mhz[host]
+        if but is not None and host in self.held[but.name]:
+            free += but.cpu_reservation_mhz
         return free
 
     def cpu_mhz(self, host: str, *, but: VmRecord) -> float:
@@ -60,6 +69,7 @@ class Usage:
             return
         self.held[name] = (*self.held[name], host)
         self._memory_mib[host] += vm.spec.memory_mib
+        self._reserved_mhz[host] += vm.spec.cpu_reservation_mhz
         if self._cpu_mhz is not None:
             self._cpu_mhz[host] += expected_mhz(vm)
 

@@ -2,7 +2,8 @@
 
 from cluster.policy.messages import Command, StartMigration
 from cluster.policy.notes import refused, started
-from cluster.policy.preflight import Problem, admissible
+from cluster.policy.preflight import admissible
+from cluster.policy.problems import Problem, in_words
 from cluster.policy.state import ClusterState, MigrationRecord
 from cluster.policy.usage import Usage
 
@@ -20,37 +21,30 @@ def start_waiting(state: ClusterState, *, now: float) -> list[Command]:
     commands: list[Command] = []
     blocked: list[tuple[MigrationRecord, list[Problem]]] = []
     for record in waiting:
-        problems = _problems(state, record, usage)
-        full = usage.full(record.spec)
+        spec = record.spec
+        problems = admissible(
+            state,
+            state.vms[spec.vm],
+            spec.destination,
+            usage,
+            mode=spec.mode,
+            on_the_way=True,
+        )
+        full = usage.full(spec)
         if any(problem.lasting for problem in problems):
             commands.append(_refuse(state, record, problems))
         elif not problems and not full:
             record.started_s, record.waiting_for = now, ""
-            usage.start(record.spec)
-            commands += [started(record.spec), StartMigration(spec=record.spec)]
+            usage.start(spec)
+            commands += [started(spec), StartMigration(spec=spec)]
         else:
-            record.waiting_for = _text(problems) or f"a slot at {full}"
+            record.waiting_for = in_words(problems) or f"a slot at {full}"
             blocked.append((record, problems))
     hopeful = _hopeful(state, blocked)
     for record, problems in blocked:
         if record.spec.id not in hopeful:
             commands.append(_refuse(state, record, problems))
     return commands
-
-
-def _problems(state: ClusterState, record: MigrationRecord, usage: Usage) -> list[Problem]:
-    spec = record.spec
-    vm = state.vms[spec.vm]
-    problems = admissible(
-        vm,
-        state.hosts[spec.source],
-        state.hosts[spec.destination],
-        free_mib=usage.free_mib(spec.destination, but=vm.spec),
-    )
-    both = (*usage.held[spec.vm], spec.destination)
-    for violation in state.rules.newly_broken(usage.held, spec.vm, both, on_the_way=True):
-        problems.append(Problem(check="rule", text=violation.message, lasting=False))
-    return problems
 
 
 def _hopeful(state: ClusterState, blocked: list[tuple[MigrationRecord, list[Problem]]]) -> set[str]:
@@ -75,8 +69,4 @@ def _hopeful(state: ClusterState, blocked: list[tuple[MigrationRecord, list[Prob
 
 def _refuse(state: ClusterState, record: MigrationRecord, problems: list[Problem]) -> Command:
     del state.migrations[record.spec.id]
-    return refused(record.spec, _text(problems))
-
-
-def _text(problems: list[Problem]) -> str:
-    return "; ".join(problem.text for problem in problems)
+    return refused(record.spec, in_words(problems))

@@ -43,24 +43,25 @@ def test_a_rule_goes_on_for_the_vms_that_are_on():
 
 def test_a_move_breaks_what_it_newly_breaks():
     book = RuleBook([rule(RuleKind.ANTI_AFFINITY, "v", "w", "x")])
-    (broken,) = book.newly_broken(HELD, "x", ("a",))
+    (broken,) = book.newly_broken(HELD, "x", before=(), after=("a",))
     assert "v, x are together on a; at most 1 may be" == broken.message
-    assert [] == book.newly_broken(HELD, "x", ("c",))
+    assert [] == book.newly_broken(HELD, "x", before=(), after=("c",))
 
 
 def test_what_is_broken_already_is_not_the_moves_fault():
     book = RuleBook([rule(RuleKind.VM_HOST_MUST, "v", hosts=("c",))])
-    assert [] == book.newly_broken(HELD, "v", ("a", "c"))
-    assert 1 == len(book.newly_broken(HELD, "v", ("a", "b")))
+    assert [] == book.newly_broken(HELD, "v", before=("a",), after=("a", "c"))
+    assert 1 == len(book.newly_broken(HELD, "v", before=("a",), after=("a", "b")))
 
 
 def test_vms_that_belong_together_may_part_on_the_way():
     book = RuleBook([rule(RuleKind.AFFINITY, "v", "y")])
     held = {**HELD, "y": ("a",)}
-    assert 1 == len(book.newly_broken(held, "v", ("a", "b")))
-    assert [] == book.newly_broken(held, "v", ("a", "b"), on_the_way=True)
+    there = {"before": ("a",), "after": ("a", "b")}
+    assert 1 == len(book.newly_broken(held, "v", **there))
+    assert [] == book.newly_broken(held, "v", **there, on_the_way=True)
 
 
 def test_a_soft_rule_forbids_nothing():
     book = RuleBook([rule(RuleKind.VM_HOST_SHOULD_NOT, "v", hosts=("b",))])
-    assert [] == book.newly_broken(HELD, "v", ("b",))
+    assert [] == book.newly_broken(HELD, "v", before=("a",), after=("b",))
