@@ -98,7 +98,7 @@ def compile_instance(snapshot: Snapshot, policy: Policy, *, now: float) -> Insta
     groups = [(i, chunk) for i, chunk in enumerate(of_item) if chunk.size > 1]
     home = placed[leader]
     for i, chunk in groups:
-        home[i] = _majority(placed[chunk], snapshot.memory_bytes[chunk], len(snapshot.hosts))
+        home[i] = _majority(placed[chunk], snapshot.memory_bytes[chunk], usable)
 
     by_vm = vm_columns(snapshot, policy)
     use = by_vm[leader]
@@ -192,9 +192,10 @@ def _merge(
     return members, unique.size
 
 
-def _majority(hosts: IntArray, memory_bytes: FloatArray, count: int) -> int:
-    """The host where most of the memory is already: gathering there moves the least."""
-    return int(np.argmax(np.bincount(hosts, weights=memory_bytes + 1.0, minlength=count)))
+def _majority(hosts: IntArray, memory_bytes: FloatArray, usable: BoolArray) -> int:
+    """The usable host where most of the memory is already: gathering there moves the least."""
+    held = np.bincount(hosts, weights=memory_bytes + 1.0, minlength=usable.size)
+    return int(np.argmax(np.where(usable, held, held * 1e-30)))
 
 
 def vm_columns(snapshot: Snapshot, policy: Policy) -> FloatArray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from drs.blockers import blockers, summary
 from drs.instance import Instance, compile_instance
 from drs.layout import Layout
 from drs.limits import MoveLimits
@@ -92,7 +93,7 @@ def search(
     target = target_of(instance, policy)
     published = start.copy()
     fitted = first_fit(published)
-    mended = _mend(start, published, policy, rng, patience)
+    mended = mend(start, published, policy, rng, patience)
     greedy(published, policy, target=target)
     if mended.imbalance() <= target or not math.isfinite(target):
         layouts = sorted((mended, published, start), key=lambda at: judge(at, start, policy))
@@ -151,7 +152,7 @@ def aim_of(baseline: Layout, target: float) -> Aim:
     return Aim(target=target, imbalance_max=reached, spread_max=baseline.spread())
 
 
-def _mend(
+def mend(
     start: Layout, fitted: Layout, policy: Policy, rng: np.random.Generator, patience: Patience
 ) -> Layout:
     """Everything mandatory, with the fewest moves that CP-SAT finds; first fit where it finds none."""
@@ -263,7 +264,7 @@ def _plan(
 ) -> Plan:
     recommendations = explain(snapshot, policy, start, layout, order.actions)
     stuck = layout.hard_violations() > 0
-    left = tuple(_left_behind(snapshot, layout)) if stuck else ()
+    left = tuple(_left_behind(snapshot, policy, layout)) if stuck else ()
     status = PlanStatus.OK if recommendations else PlanStatus.NOTHING_WORTH_DOING
     if stuck:
         status = PlanStatus.INCOMPLETE
@@ -277,15 +278,17 @@ def _plan(
     )
 
 
-def _left_behind(snapshot: Snapshot, layout: Layout) -> list[Problem]:
-    """One problem for each VM that must move and could not."""
+def _left_behind(snapshot: Snapshot, policy: Policy, layout: Layout) -> list[Problem]:
+    """One problem for each VM that must move and could not, with what keeps it from every host."""
     instance = layout.instance
     stays = instance.must_move & (layout.at == instance.home)
     members = instance.members
+    after, _ = vm_targets(snapshot, layout)
     found = []
     for vm in np.flatnonzero((members >= 0) & stays[members]):
         name, host = snapshot.vms[vm], snapshot.hosts[snapshot.placement[vm]]
-        text = f"{name} must leave {host} and no host can take it"
+        why = summary(blockers(snapshot, policy, instance, after, int(vm)))
+        text = f"{name} must leave {host} and no host can take it: {why}"
         found.append(
             Problem(kind=ProblemKind.NOTHING_FITS, subject=name, message=text, fatal=False)
         )

@@ -7,8 +7,10 @@ and keeps what it had unless they are better, so a wrong answer here costs time 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from ortools.sat.python import cp_model
 
 from drs.layout import Layout
@@ -60,7 +62,9 @@ def repair(layout: Layout, items: IntArray, hosts: IntArray, effort: Effort) -> 
                 for i, size in zip(items.tolist(), sizes.tolist(), strict=True)
                 if (i, host) in built.placed
             )
-            over = model.new_int_var(0, max(int(sizes.sum()) + held, 1), "")
+            # An overload may remain or shrink; none may be made, whatever rule it would mend.
+            now = held + int(sizes[layout.at[items] == host].sum())
+            over = model.new_int_var(0, max(now - limit, 0), "")
             model.add(terms + held <= limit + over)
             # Relative to the host, so that a MiB too much does not count like a MHz.
             broken.append((over, max(OVERLOAD // max(limit, 1), 1)))
@@ -238,3 +242,94 @@ def _solve(built: _Model, layout: Layout, effort: Effort) -> IntArray | None:
         if solver.boolean_value(chosen):
             at[position[item]] = host
     return at
+
+
+def conflict_core(
+    *,
+    use: FloatArray,
+    capacity: FloatArray,
+    allowed: NDArray[np.bool_],
+    groups: list[tuple[str, list[int], list[int], int]],
+    seconds_max: float,
+) -> list[tuple[str, int]] | None:
+    """A minimal set of ("rule" | "capacity" | "allowed", index) that cannot hold together, or None.
+
+    use (V,R), capacity (H,R), allowed (V,H). CP-SAT names a sufficient set of assumptions; each of
+    its members is then left out in turn and stays out when the rest is still infeasible.
+    """
+    everything = [("rule", k) for k in range(len(groups))]
+    everything += [("capacity", k) for k in range(use.shape[1])]
+    everything.append(("allowed", 0))
+    core = _infeasible_with(everything, use, capacity, allowed, groups, seconds_max)
+    if core is None:
+        return None
+    for part in list(core):
+        smaller = _infeasible_with(
+            [p for p in core if p != part], use, capacity, allowed, groups, seconds_max
+        )
+        if smaller is not None:
+            core = smaller
+    return core
+
+
+def _infeasible_with(
+    wanted: list[tuple[str, int]],
+    use: FloatArray,
+    capacity: FloatArray,
+    allowed: NDArray[np.bool_],
+    groups: list[tuple[str, list[int], list[int], int]],
+    seconds_max: float,
+) -> list[tuple[str, int]] | None:
+    """Those of `wanted` that suffice for infeasibility; None when they can hold or time ran out."""
+    model = cp_model.CpModel()
+    vms, hosts = allowed.shape
+    x = [[model.new_bool_var("") for _ in range(hosts)] for _ in range(vms)]
+    for row in x:
+        model.add_exactly_one(row)
+    literal = {part: model.new_bool_var("") for part in wanted}
+    by_index = {chosen.index: part for part, chosen in literal.items()}
+    for (kind, k), chosen in literal.items():
+        match kind:
+            case "capacity":
+                sizes, scale = _integers(use[:, k], capacity[:, k])
+                for h in range(hosts):
+                    room = int(np.floor(capacity[h, k] * scale * (1.0 + 1e-9)))
+                    model.add(
+                        sum(int(sizes[v]) * x[v][h] for v in range(vms)) <= room
+                    ).only_enforce_if(chosen)
+            case "allowed":
+                for v, h in zip(*np.nonzero(~allowed), strict=True):
+                    model.add_implication(chosen, x[v][h].negated())
+            case _:
+                _add_rule(model, x, chosen, groups[k])
+    model.add_assumptions(list(literal.values()))
+    solver = _solver(Effort(deterministic_units_max=seconds_max, seconds_max=seconds_max))
+    if solver.solve(model) != cp_model.INFEASIBLE:
+        return None
+    named = {by_index[i] for i in solver.sufficient_assumptions_for_infeasibility()}
+    return [part for part in wanted if part in named]
+
+
+def _add_rule(
+    model: cp_model.CpModel,
+    x: list[list[cp_model.IntVar]],
+    chosen: cp_model.IntVar,
+    group: tuple[str, list[int], list[int], int],
+) -> None:
+    kind, members, number, most = group
+    match kind:
+        case "together":
+            for a, b in pairwise(members):
+                for h in range(len(number)):
+                    model.add(x[a][h] == x[b][h]).only_enforce_if(chosen)
+        case "apart":
+            for domain in sorted(set(number)):
+                inside = [
+                    x[v][h] for v in members for h in range(len(number)) if number[h] == domain
+                ]
+                model.add(sum(inside) <= most).only_enforce_if(chosen)
+        case _:
+            for v in members:
+                for h, inside_group in enumerate(number):
+                    if not inside_group:
+                        model.add_implication(chosen, x[v][h].negated())
