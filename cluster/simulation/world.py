@@ -119,6 +119,7 @@ class World:
         self._channel = Channel(self.clock, faults, mishaps)
         self._host = {host.name: at for at, host in enumerate(scenario.hosts)}
         self._vm = {vm.name: at for at, vm in enumerate(scenario.vms)}
+        self._names = [vm.name for vm in scenario.vms]
         self._models = [dirty_model(vm) for vm in scenario.vms]
         rates = [self._line_rate(host.nic.rate_bytes_per_second) for host in scenario.hosts]
         # A card is two links: what it sends, and behind those what it receives.
@@ -145,18 +146,19 @@ class World:
     def sample(self) -> tuple[FloatArray, FloatArray]:
         """Report what every host has measured since the last sample; return the means by VM."""
         demand, granted = self.fleet.sample(self.clock.now)
-        names = self.scenario.vms
-        wanted, got = demand.tolist(), granted.tolist()
         order = np.argsort(self.fleet.host, kind="stable")
-        bounds = np.searchsorted(self.fleet.host[order], np.arange(len(self._host) + 1))
-        for at, host in enumerate(self.scenario.hosts):
+        names = [self._names[vm] for vm in order.tolist()]
+        wanted, got = demand[order].tolist(), granted[order].tolist()
+        ends = np.searchsorted(self.fleet.host[order], np.arange(len(self._host) + 1)).tolist()
+        for host, first, end in zip(self.scenario.hosts, ends, ends[1:], strict=False):
             if host.name not in self._dead:
-                mine = order[bounds[at] : bounds[at + 1]].tolist()
-                loads = tuple(
-                    VmLoad(vm=names[vm].name, demand_mhz=wanted[vm], granted_mhz=got[vm])
-                    for vm in mine
-                )
-                self.feed(LoadSampled(load=HostLoad(host=host.name, vms=loads)))
+                mine = slice(first, end)
+                loads = [
+                    VmLoad(vm=name, demand_mhz=wants, granted_mhz=gets)
+                    for name, wants, gets in zip(names[mine], wanted[mine], got[mine], strict=True)
+                ]
+                self._tell(LoadSampled(load=HostLoad(host=host.name, vms=tuple(loads))))
+        self._set_alarm()
         self._grant()
         return demand, granted
 
@@ -240,10 +242,14 @@ class World:
 
     def feed(self, event: Event) -> tuple[Command, ...]:
         """Give the Center an event and carry out what it says."""
+        commands = self._tell(event)
+        self._set_alarm()
+        return commands
+
+    def _tell(self, event: Event) -> tuple[Command, ...]:
         commands = self.center.handle(event, now=self.clock.now, rng=self._rng)
         for command in commands:
             self._carry_out(command)
-        self._set_alarm()
         return commands
 
     def _set_alarm(self) -> None:
