@@ -7,9 +7,7 @@ answered through a channel that may misbehave.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from cluster.inventory.model import PAGE_BYTES
 from cluster.migration.machine import Migration
 from cluster.migration.messages import (
     Answer,
@@ -34,53 +32,11 @@ from cluster.migration.messages import (
 )
 from cluster.simulation.clock import Clock, Timer
 from cluster.simulation.faults import Channel
-from cluster.simulation.guest import GuestMemory, demand_faults
-from cluster.simulation.link import Flow, Network
-from drs.cost import Calibration, scan_s
-
-# A live source looks at its send ten times a second. Here the first look tells the dirty
-# rate as it does there; the further ones only break the silence, so a few are enough.
-_FIRST_PROGRESS_S = 0.1
-_REPORTS_PER_STALL = 3
-
-
-class WorldBroken(Exception):
-    """Something happened that must never happen; a defect, found by a checker."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Seat:
-    """One host's part of one VM.
-
-    Attributes:
-        holds: Memory is allocated here.
-        complete: State and pages are here, apart from `missing_pages` after a flip.
-        fence: The highest seq that was seen; an older command is dropped.
-        answers: Given so far; a command that comes twice is answered the same.
-    """
-
-    alive: bool = True
-    holds: bool = False
-    runs: bool = False
-    complete: bool = False
-    missing_pages: int = 0
-    fence: int = 0
-    answers: dict[int, Answer] = field(default_factory=dict)
-
-    def empty(self) -> None:
-        """Nothing of the VM is here any more."""
-        self.holds = self.runs = self.complete = False
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Send:
-    """A send under way."""
-
-    command: SendDirty | SendState | SendRemainder
-    pages: int
-    scan_s: float
-    began_s: float = 0.0
-    flow: Flow | None = None
+from cluster.simulation.guest import GuestMemory
+from cluster.simulation.link import Network
+from cluster.simulation.seat import Seat
+from cluster.simulation.sending import Sender
+from drs.cost import Calibration
 
 
 class Carrier:
@@ -106,18 +62,30 @@ class Carrier:
         self.guest = guest
         self.source = source
         self.destination = destination
-        self.demand_faults = 0
         self._clock = clock
-        self._network = network
-        self._links = links
         self._calibration = calibration
         self._channel = channel
         self._claim = claim
         self._ended = ended
-        self._send: _Send | None = None
+        self._sender = Sender(
+            clock=clock,
+            network=network,
+            links=links,
+            guest=guest,
+            source=source,
+            destination=destination,
+            calibration=calibration,
+            stall_s_max=machine.spec.stall_s_max,
+            answered=self._answer,
+            progressed=self._progressed,
+        )
         self._wake: Timer | None = None
-        self._limit_bytes_per_second = math.inf
         self._over = False
+
+    @property
+    def demand_faults(self) -> int:
+        """Accesses that waited for a page, in all remainders."""
+        return self._sender.demand_faults
 
     # Events in.
 
@@ -138,35 +106,31 @@ class Carrier:
     def abandon(self) -> None:
         """Nobody drives this migration any more: it is over, or its driver is dead."""
         self._over = True
-        self._drop_send()
+        self._sender.drop()
         if self._wake is not None:
             self._wake.cancel()
 
     def set_share(self, rate_bytes_per_second: float | None) -> None:
         """Let the migration use that much of the line; None is no limit."""
         rate = math.inf if rate_bytes_per_second is None else rate_bytes_per_second
-        self._limit_bytes_per_second = rate * self._calibration.rate_efficiency_ratio
-        if self._send is not None and self._send.flow is not None:
-            self._network.limit(self._send.flow, self._limit_bytes_per_second)
+        self._sender.limit(rate * self._calibration.rate_efficiency_ratio)
 
     def seat_lost(self, seat: Seat) -> None:
         """A host has died with all that it held."""
         seat.alive = False
         seat.empty()
         if seat is self.source:
-            self._drop_send()
-        elif self._send is not None:
-            seq = self._send.command.seq
-            self._drop_send()
+            self._sender.drop()
+        elif (seq := self._sender.seq) is not None:
+            self._sender.drop()
             self._answer(Failed(reply_to=seq, reason="the peer died"))
 
     def power_off(self) -> None:
         """The VM is ended by a user, wherever it is; a send of its memory ends too."""
         self.source.empty()
         self.destination.empty()
-        if self._send is not None:
-            seq = self._send.command.seq
-            self._drop_send()
+        if (seq := self._sender.seq) is not None:
+            self._sender.drop()
             self._answer(Refused(reply_to=seq, reason="the VM is off"))
 
     # Commands out.
@@ -178,7 +142,9 @@ class Carrier:
                     self.guest.throttle(command.ratio, now=self._clock.now)
                     self._answer(Succeeded(reply_to=command.seq))
             case Interrupt():
-                self._interrupt(command)
+                if self.source.alive:
+                    self._sender.interrupt(command.send_seq)
+                    self._answer(Succeeded(reply_to=command.seq))
             case Commit():
                 self._clock.after(self._calibration.commit_s, lambda: self._commit(command))
             case SendRemainder() if not self.source.alive:
@@ -193,11 +159,10 @@ class Carrier:
         if not seat.alive:
             self._answer(Failed(reply_to=command.seq, reason="the host is dead"))
             return
-        under_way = self._send is not None and self._send.command.seq == command.seq
-        if command.seq < seat.fence or under_way:
+        if command.seq < seat.fence or command.seq == self._sender.seq:
             return
         if command.seq > seat.fence and seat is self.source:
-            self._drop_send()
+            self._sender.drop()
         seat.fence = command.seq
         if command.seq in seat.answers:
             self._answer(seat.answers[command.seq])
@@ -207,23 +172,16 @@ class Carrier:
             self._begin(seat, command)
 
     def _begin(self, seat: Seat, command: Command) -> None:
-        now, calibration = self._clock.now, self._calibration
+        calibration = self._calibration
         match command:
             case Prepare():
                 self._after(calibration.prepare_s, seat, command, self._prepare)
-            case SendDirty():
-                first = command.round == 0
-                harvested = self.guest.harvest(now=now)
-                pages = self.guest.populated_pages if first else harvested
-                self._begin_send(command, pages, calibration.round_s)
+            case SendDirty() | SendState() | SendRemainder():
+                self._sender.begin(command)
             case Stun():
                 self._after(calibration.quiesce_s, seat, command, self._stun)
-            case SendState():
-                self._begin_state(command)
             case Resume():
                 self._after(calibration.resume_s, seat, command, self._resume)
-            case SendRemainder():
-                self._begin_send(command, self.destination.missing_pages, 0.0)
             case Rollback():
                 self._after(calibration.resume_s, seat, command, self._roll_back)
             case Unregister():
@@ -298,138 +256,10 @@ class Carrier:
         else:
             self._answer(Succeeded(reply_to=command.seq))
 
-    # Sends.
-
-    def _begin_state(self, command: SendState) -> None:
-        if self.guest.running or self.source.runs:
-            raise WorldBroken("the state is read while the guest runs")
-        now = self._clock.now
-        # Post-copy has sent nothing yet: everything is missing.
-        nothing_sent = not self.machine.state.figures.rounds
-        dirty = self.guest.harvest(now=now)
-        pages = self.guest.populated_pages if nothing_sent else dirty
-        # Before a flip the bulk was harvested ahead of the stun; see `drs.cost`.
-        found = 0 if command.bitmap_only else pages
-        memory_bytes = self.guest.pages * PAGE_BYTES
-        self._begin_send(command, pages, scan_s(memory_bytes, found, self._calibration))
-
-    def _begin_send(
-        self,
-        command: SendDirty | SendState | SendRemainder,
-        pages: int,
-        scanning_s: float,
-    ) -> None:
-        if not self.destination.alive:
-            self._answer(Failed(reply_to=command.seq, reason="the peer is dead"))
-            return
-        if not (self.source.holds and self.destination.holds):
-            self._answer(Refused(reply_to=command.seq, reason="the VM is off"))
-            return
-        send = _Send(command=command, pages=pages, scan_s=scanning_s)
-        self._send = send
-        self._clock.after(scanning_s, lambda: self._start_flow(send))
-        self._clock.after(_FIRST_PROGRESS_S, lambda: self._report(send))
-
-    def _start_flow(self, send: _Send) -> None:
-        if self._send is not send:
-            return
-        send.began_s = self._clock.now
-        send.flow = self._network.start(
-            self._links,
-            self._wire_bytes(send),
-            lambda: self._flow_done(send),
-            limit_bytes_per_second=self._limit_bytes_per_second,
-        )
-
-    def _wire_bytes(self, send: _Send) -> int:
-        page_bytes = send.pages * PAGE_BYTES
-        match send.command:
-            case SendState(bitmap_only=True):
-                bitmap = self.guest.pages * self._calibration.bitmap_bytes_per_page
-                return int(bitmap + self._calibration.state_bytes)
-            case SendState():
-                return int(page_bytes + self._calibration.state_bytes)
-            case _:
-                return page_bytes
-
-    def _flow_done(self, send: _Send) -> None:
-        if self._send is not send:
-            return
-        copied_s = self._clock.now - send.began_s
-        send.flow = None
-        tail_s = self._calibration.state_s if isinstance(send.command, SendState) else 0.0
-        self._clock.after(tail_s, lambda: self._sent(send, copied_s))
-
-    def _sent(self, send: _Send, copied_s: float) -> None:
-        if self._send is not send or not self.source.alive:
-            return
-        left = self.guest.dirty_pages(now=self._clock.now)
-        match send.command:
-            case SendState(bitmap_only=bitmap_only):
-                self.destination.complete = True
-                left = self.destination.missing_pages = send.pages if bitmap_only else 0
-            case SendRemainder():
-                left = self.destination.missing_pages = 0
-                self.demand_faults += demand_faults(send.pages, self.guest.model, copied_s)
-            case _:
-                pass
-        flips = isinstance(send.command, SendState) and send.command.bitmap_only
-        self._end_send(
-            send,
-            Succeeded(
-                reply_to=send.command.seq,
-                pages_sent=0 if flips else send.pages,
-                pages_dirty=left,
-                sent_bytes=self._wire_bytes(send),
-                scan_s=send.scan_s,
-                copy_s=copied_s,
-            ),
-        )
-
-    def _report(self, send: _Send) -> None:
-        """Say that the send lives, as long as its bytes move."""
-        if self._send is not send or not self.source.alive:
-            return
-        moving = send.flow is None or send.flow.rate_bytes_per_second > 0
-        if moving:
-            sent = 0 if send.flow is None else self._network.sent_bytes(send.flow)
-            dirty = self.guest.dirty_pages(now=self._clock.now)
-            event = Progressed(reply_to=send.command.seq, bytes_sent=sent, pages_dirty=dirty)
-            self._channel.deliver(lambda: self.hear(event))
-        every_s = self.machine.spec.stall_s_max / _REPORTS_PER_STALL
-        self._clock.after(every_s, lambda: self._report(send))
-
-    def _interrupt(self, command: Interrupt) -> None:
-        if not self.source.alive:
-            return
-        send = self._send
-        if send is not None and send.command.seq == command.send_seq:
-            sent_bytes = 0 if send.flow is None else self._network.sent_bytes(send.flow)
-            sent = min(send.pages, sent_bytes // PAGE_BYTES)
-            self.guest.put_back(send.pages - sent)
-            dirty = self.guest.dirty_pages(now=self._clock.now)
-            answer = Succeeded(
-                reply_to=command.send_seq,
-                pages_sent=sent,
-                pages_dirty=dirty,
-                sent_bytes=sent_bytes,
-            )
-            self._end_send(send, answer)
-        self._answer(Succeeded(reply_to=command.seq))
-
-    def _end_send(self, send: _Send, answer: Answer) -> None:
-        self._drop_send()
-        self.source.answers[send.command.seq] = answer
-        self._answer(answer)
-
-    def _drop_send(self) -> None:
-        send, self._send = self._send, None
-        if send is not None and send.flow is not None:
-            sent_bytes = self._network.stop(send.flow)
-            if isinstance(send.command, SendRemainder):
-                self.destination.missing_pages -= sent_bytes // PAGE_BYTES
-
     def _answer(self, answer: Answer) -> None:
         if not isinstance(answer, Refused) and self._channel.fails():
             answer = Failed(reply_to=answer.reply_to, reason="the answer was lost")
         self._channel.deliver(lambda: self.hear(answer))
+
+    def _progressed(self, event: Progressed) -> None:
+        self._channel.deliver(lambda: self.hear(event))

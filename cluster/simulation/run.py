@@ -15,7 +15,9 @@ from cluster.observe.record import (
     TimelineRow,
 )
 from cluster.observe.summary import summarise
+from cluster.simulation.checking import check, check_end
 from cluster.simulation.faults import NO_FAULTS, Faults
+from cluster.simulation.mishaps import plan_mishaps
 from cluster.simulation.recording import Recorder
 from cluster.simulation.world import Watcher, World
 from drs import Plan, StepBudget
@@ -91,6 +93,7 @@ class _Run:
     ) -> None:
         self._scenario = scenario
         self._seed = seed
+        self._faults = faults
         self._recorder = Recorder(scenario)
         watcher = Watcher(
             recorded=self._recorder.recorded, planned=self._planned, ended=self._recorder.ended
@@ -112,6 +115,7 @@ class _Run:
         self._note(EventKind.RUN_STARTED, f"{scenario.name} begins, simulated, seed {self._seed}")
         try:
             world.start()
+            plan_mishaps(world, self._faults)
             for time_s in sample_times(scenario.duration_s, scenario.sample_s):
                 # The sample comes before a DRS pass that is due at the same moment.
                 world.clock.at(time_s, self._sample, first=True)
@@ -122,7 +126,7 @@ class _Run:
         except KeyboardInterrupt:
             self._note(EventKind.RUN_ENDED, f"{scenario.name} was interrupted")
             return True
-        world.check_end()
+        check_end(world)
         self._note(EventKind.RUN_ENDED, f"{scenario.name} has ended")
         return False
 
@@ -155,7 +159,7 @@ class _Run:
 
     def _sample(self) -> None:
         demand, granted = self._world.sample()
-        self._world.check()
+        check(self._world)
         self._recorder.sampled(self._world, demand, granted)
 
     def _planned(self, time_s: float, plan: Plan, solve_s: float) -> None:

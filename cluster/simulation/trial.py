@@ -18,11 +18,12 @@ from cluster.migration.messages import Begun, CancelRequested, HostLost, Role
 from cluster.migration.spec import MigrationSpec, Outcome, Result
 from cluster.migration.story import Story
 from cluster.policy.ownership import Ownership
-from cluster.simulation.carry import Carrier, Seat, WorldBroken
+from cluster.simulation.carry import Carrier
 from cluster.simulation.clock import Clock
 from cluster.simulation.faults import NO_FAULTS, Channel, Faults, drawn_faults
 from cluster.simulation.guest import GuestMemory
 from cluster.simulation.link import Network
+from cluster.simulation.seat import Seat, WorldBroken
 from drs.cost import Calibration, DirtyModel, DirtyPattern, effective_rate
 
 _SOURCE, _DESTINATION = "esx-1", "esx-2"

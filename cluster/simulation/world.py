@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.inventory.model import Scenario
+from cluster.inventory.model import HostSpec, Scenario
 from cluster.migration.convergence import Convergence
 from cluster.migration.machine import Migration
 from cluster.migration.messages import Begun, HostLost, Role
@@ -48,13 +48,14 @@ from cluster.policy.messages import (
     VmStarted,
 )
 from cluster.policy.state import PowerState
-from cluster.simulation.carry import Carrier, Seat, WorldBroken
+from cluster.simulation.carry import Carrier
 from cluster.simulation.clock import Clock, Timer
 from cluster.simulation.evenness import BoolArray
 from cluster.simulation.faults import NO_FAULTS, Channel, Faults
 from cluster.simulation.fleet import OFF, Fleet, FloatArray, IntArray
 from cluster.simulation.guest import GuestMemory, dirty_model, populated_pages
 from cluster.simulation.link import Network
+from cluster.simulation.seat import Seat
 from drs import Plan, StepBudget, recommend
 from drs.cost import Calibration, effective_rate
 
@@ -64,7 +65,7 @@ _DRAIN_STEPS_MAX = 10_000_000
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class _Move:
+class Move:
     """A migration under way."""
 
     spec: MigrationSpec
@@ -88,7 +89,13 @@ class Watcher:
 
 
 class World:
-    """Hosts, VMs, links and VirtualCenter, from power-on to the last migration's end."""
+    """Hosts, VMs, links and VirtualCenter, from power-on to the last migration's end.
+
+    Attributes:
+        moves: Migrations under way, by id.
+        mishaps: Draws everything that goes wrong.
+        seats: Where each VM that is on runs, and on which host; its source while it moves.
+    """
 
     def __init__(
         self,
@@ -108,28 +115,27 @@ class World:
         self.center = Center(scenario)
         self.fleet = Fleet(scenario.hosts, scenario.vms)
         self._watcher = watcher
-        self._calibration = calibration
+        self.calibration = calibration
         self._convergence = convergence
         self._budget = budget or StepBudget()
         self._serves_faults = serves_faults
         self._faults = faults
         # One generator for the decisions, one for the faults: a fault more leaves DRS's draws.
         decisions, mishaps = np.random.default_rng(seed).spawn(2)
-        self._rng, self._mishaps = decisions, mishaps
-        self._channel = Channel(self.clock, faults, mishaps)
+        self._rng, self.mishaps = decisions, mishaps
+        self.channel = Channel(self.clock, faults, mishaps)
         self._host = {host.name: at for at, host in enumerate(scenario.hosts)}
         self._vm = {vm.name: at for at, vm in enumerate(scenario.vms)}
         self._names = [vm.name for vm in scenario.vms]
         self._models = [dirty_model(vm) for vm in scenario.vms]
-        rates = [self._line_rate(host.nic.rate_bytes_per_second) for host in scenario.hosts]
+        rates = [line_rate(host, calibration) for host in scenario.hosts]
         # A card is two links: what it sends, and behind those what it receives.
-        self._rates = rates
         self.network = Network(self.clock, (*rates, *rates))
         self._dead: set[str] = set()
         self._born_s: dict[str, float] = {}
-        self._seats: dict[str, tuple[Seat, str]] = {}
-        self._moves: dict[str, _Move] = {}
-        self._orphans: dict[str, _Move] = {}  # their source, which drove them, has died
+        self.seats: dict[str, tuple[Seat, str]] = {}
+        self.moves: dict[str, Move] = {}
+        self._orphans: dict[str, Move] = {}  # their source, which drove them, has died
         self._wake: Timer | None = None
 
     # The run.
@@ -141,7 +147,6 @@ class World:
         self.clock.run_until(0.0)
         self.feed(Started())
         self.fleet.grant(0.0)
-        self._plan_mishaps()
 
     def sample(self) -> tuple[FloatArray, FloatArray]:
         """Report what every host has measured since the last sample; return the means by VM."""
@@ -165,8 +170,8 @@ class World:
     def placement(self) -> IntArray:
         """Return the host of each VM as VirtualCenter sees it: a VM that moves is at its source."""
         at = self.fleet.host.copy()
-        for move in self._moves.values():
-            if self._seats.get(move.spec.vm) is not None:
+        for move in self.moves.values():
+            if self.seats.get(move.spec.vm) is not None:
                 at[self._vm[move.spec.vm]] = self._host[move.spec.source]
         return at
 
@@ -180,7 +185,7 @@ class World:
         end_s = self.clock.now + _DRAIN_S_MAX
         for _ in range(_DRAIN_STEPS_MAX):
             due = self.clock.next_s
-            busy = self._moves or self.center.state.migrations
+            busy = self.moves or self.center.state.migrations
             if not busy or due is None or due > end_s:
                 break
             self.clock.step()
@@ -191,52 +196,18 @@ class World:
         if name in self._dead:
             return
         self._dead.add(name)
-        for move in list(self._moves.values()):
+        for move in list(self.moves.values()):
             if name == move.spec.source:
                 move.carrier.abandon()  # the source drives
-                self._orphans[move.spec.id] = self._moves.pop(move.spec.id)
+                self._orphans[move.spec.id] = self.moves.pop(move.spec.id)
             elif name == move.spec.destination:
                 move.carrier.seat_lost(move.carrier.destination)
-        for vm, (seat, host) in list(self._seats.items()):
+        for vm, (seat, host) in list(self.seats.items()):
             if host == name:
                 seat.alive = False
                 seat.empty()
                 self._take_off(vm)
         self.feed(HostFailed(host=name, reason="it crashed"))
-
-    # Checkers look at the world.
-
-    def check(self) -> None:
-        """Raise WorldBroken if a promise that holds at every moment does not hold now."""
-        ownership = self.center.state.ownership
-        for move in self._moves.values():
-            spec, carrier = move.spec, move.carrier
-            record = ownership.get(spec.vm)
-            for seat, host in (
-                (carrier.source, spec.source),
-                (carrier.destination, spec.destination),
-            ):
-                if seat.runs and (record is None or record.host != host):
-                    raise WorldBroken(f"{host} runs {spec.vm}, and the record is {record}")
-        used = self.fleet.sum_by_host(self.fleet.memory_mib)
-        for move in self._moves.values():
-            arriving = self._host[move.spec.destination]
-            if self.fleet.host[self._vm[move.spec.vm]] != arriving:
-                used[arriving] += self.fleet.memory_mib[self._vm[move.spec.vm]]
-        for owner, mib in zip(self.scenario.hosts, used.tolist(), strict=True):
-            if mib > owner.memory_mib:
-                raise WorldBroken(f"{owner.name} holds {mib:.0f} of {owner.memory_mib} MiB")
-
-    def check_end(self) -> None:
-        """Raise WorldBroken if a migration has not ended, or a VM was forgotten."""
-        self.check()
-        if left := {**self.center.state.migrations, **self._moves}:
-            raise WorldBroken(f"not ended: {', '.join(left)}")
-        for name, vm in self.center.state.vms.items():
-            seat, host = self._seats.get(name, (None, None))
-            runs = seat is not None and seat.runs
-            if runs != (vm.power is PowerState.ON) or host != vm.host:
-                raise WorldBroken(f"{name} is {vm.power.value} on {vm.host}, and runs on {host}")
 
     # VirtualCenter's driver.
 
@@ -274,10 +245,10 @@ class World:
             case StartMigration(spec=spec):
                 self._start_migration(spec)
             case CancelMigration(migration=migration):
-                if (move := self._moves.get(migration)) is not None:
+                if (move := self.moves.get(migration)) is not None:
                     move.carrier.hear(MachineCancelRequested())
             case TellPeerLost(migration=migration):
-                if (move := self._moves.get(migration)) is not None:
+                if (move := self.moves.get(migration)) is not None:
                     move.carrier.hear(HostLost(role=Role.DESTINATION))
             case Discard(migration=migration):
                 if (orphan := self._orphans.pop(migration, None)) is not None:
@@ -288,7 +259,7 @@ class World:
                 self._watcher.ended(spec, outcome, 0)
             case SetShares(shares=shares):
                 for migration, rate in shares:
-                    if (move := self._moves.get(migration)) is not None:
+                    if (move := self.moves.get(migration)) is not None:
                         move.carrier.set_share(rate)
             case SetDemand(vm=vm, demand=demand, from_s=from_s):
                 self.fleet.set_demand(self._vm[vm], demand, from_s)
@@ -306,7 +277,7 @@ class World:
             self.clock.after(0.0, lambda: self._feed_only(ended))
             return
         seat = Seat(holds=True, runs=True, complete=True)
-        self._seats[command.vm] = (seat, command.host)
+        self.seats[command.vm] = (seat, command.host)
         self._born_s[command.vm] = self.clock.now
         self.fleet.place(self._vm[command.vm], self._host[command.host], now=self.clock.now)
         started = VmStarted(vm=command.vm, epoch=command.epoch)
@@ -317,17 +288,17 @@ class World:
 
     def _power_off(self, vm: str) -> None:
         """End it at both ends of its migration, if it has one; the machine will find it gone."""
-        for move in self._moves.values():
+        for move in self.moves.values():
             if move.spec.vm == vm:
                 move.carrier.power_off()
-        if vm in self._seats:
-            seat, _ = self._seats[vm]
+        if vm in self.seats:
+            seat, _ = self.seats[vm]
             seat.empty()
             self._take_off(vm)
             self._grant()
 
     def _take_off(self, vm: str) -> None:
-        self._seats.pop(vm, None)
+        self.seats.pop(vm, None)
         self.fleet.place(self._vm[vm], OFF, now=self.clock.now)
 
     def _solve(self, command: Solve) -> None:
@@ -348,14 +319,14 @@ class World:
     # Migrations.
 
     def _start_migration(self, spec: MigrationSpec) -> None:
-        seat, host = self._seats.get(spec.vm, (None, None))
+        seat, host = self.seats.get(spec.vm, (None, None))
         if seat is None or host != spec.source:
             outcome = not_begun(f"{spec.vm} does not run on {spec.source}", now=self.clock.now)
             self.clock.after(0.0, lambda: self._report(spec, outcome, 0))
             return
         # Messages of an earlier migration must not be taken for this one's.
         source = Seat(holds=True, runs=True, complete=True)
-        self._seats[spec.vm] = (source, host)
+        self.seats[spec.vm] = (source, host)
         vm = self._vm[spec.vm]
         now, age_s = self.clock.now, self.clock.now - self._born_s.get(spec.vm, 0.0)
         guest = GuestMemory(
@@ -375,21 +346,21 @@ class World:
             guest=guest,
             source=source,
             destination=Seat(alive=spec.destination not in self._dead),
-            calibration=self._calibration,
-            channel=self._channel,
+            calibration=self.calibration,
+            channel=self.channel,
             claim=lambda epoch: self._claim(spec.id, epoch),
             ended=lambda: self._ended(spec.id),
         )
         carrier.set_share(spec.rate_bytes_per_second)
-        self._moves[spec.id] = _Move(spec=spec, carrier=carrier)
+        self.moves[spec.id] = Move(spec=spec, carrier=carrier)
         self.clock.after(0.0, lambda: carrier.hear(Begun()))
-        if self._channel.happens(self._faults.cancel):
-            at_s = self.clock.now + self._mishaps.exponential(self._faults.crash_s_mean)
+        if self.channel.happens(self._faults.cancel):
+            at_s = self.clock.now + self.mishaps.exponential(self._faults.crash_s_mean)
             self.clock.at(at_s, lambda: carrier.hear(MachineCancelRequested()))
 
     def _claim(self, migration: str, epoch: int) -> str:
         """Ask the Center for the commit; a refusal is remembered, so that no late asking passes."""
-        move = self._moves.get(migration)
+        move = self.moves.get(migration)
         if move is None:
             return "the migration has ended"
         if move.refused:
@@ -411,7 +382,7 @@ class World:
             self._grant()
 
     def _ended(self, migration: str) -> None:
-        move = self._moves.pop(migration)
+        move = self.moves.pop(migration)
         spec, carrier = move.spec, move.carrier
         outcome = carrier.machine.outcome
         assert outcome is not None
@@ -419,8 +390,8 @@ class World:
             carrier.power_off()
         lost = not (carrier.source.runs or carrier.destination.runs)
         if carrier.destination.runs:
-            self._seats[spec.vm] = (carrier.destination, spec.destination)
-        elif lost and spec.vm in self._seats:
+            self.seats[spec.vm] = (carrier.destination, spec.destination)
+        elif lost and spec.vm in self.seats:
             self._take_off(spec.vm)
             self._grant()
         self._report(spec, outcome, carrier.demand_faults)
@@ -439,7 +410,7 @@ class World:
         answer: Event
         if seat.complete and not seat.missing_pages:
             seat.runs = True
-            self._seats[command.vm] = (seat, command.destination)
+            self.seats[command.vm] = (seat, command.destination)
             vm, into = self._vm[command.vm], self._host[command.destination]
             self.fleet.place(vm, into, now=self.clock.now)
             answer = VmStarted(vm=command.vm, epoch=command.epoch)
@@ -456,28 +427,12 @@ class World:
     def _grant(self) -> None:
         """Divide the CPUs anew, and let guests that migrate run at their new speed."""
         self.fleet.grant(self.clock.now)
-        for move in self._moves.values():
+        for move in self.moves.values():
             speed = self.fleet.speed(self._vm[move.spec.vm])
             move.carrier.guest.set_speed(speed, now=self.clock.now)
 
-    def _line_rate(self, rate_bytes_per_second: float | None) -> float:
-        rate = np.inf if rate_bytes_per_second is None else rate_bytes_per_second
-        return effective_rate(rate, self._calibration)
 
-    def _plan_mishaps(self) -> None:
-        """Place what happens to each host at most once: its death, a slow line, a cut one."""
-        faults, rng, duration_s = self._faults, self._mishaps, self.scenario.duration_s
-        for at, host in enumerate(self.scenario.hosts):
-            if self._channel.happens(faults.host_crash):
-                dies_s = rng.uniform(0, duration_s)
-                self.clock.at(dies_s, lambda name=host.name: self.fail_host(name))  # type: ignore[misc]
-            for chance, share in ((faults.link_cut, 0.0), (faults.link_slow, 0.1)):
-                if self._channel.happens(chance):
-                    slow_s = rng.uniform(0, duration_s)
-                    healed_s = slow_s + rng.uniform(0, faults.link_cut_s_max)
-                    rate = self._rates[at]
-                    self._set_rate_at(slow_s, at, rate * share)
-                    self._set_rate_at(healed_s, at, rate)
-
-    def _set_rate_at(self, at_s: float, link: int, rate: float) -> None:
-        self.clock.at(at_s, lambda: self.network.set_capacity(link, rate))
+def line_rate(host: HostSpec, calibration: Calibration) -> float:
+    """Return the payload bytes a second of a host's card, each way."""
+    rate = host.nic.rate_bytes_per_second
+    return effective_rate(np.inf if rate is None else rate, calibration)

@@ -17,9 +17,9 @@ from cluster.inventory.model import (
     TimedKind,
     VmSpec,
 )
-from cluster.simulation.carry import WorldBroken
 from cluster.simulation.faults import drawn_faults
 from cluster.simulation.run import simulate
+from cluster.simulation.seat import WorldBroken
 from drs import StepBudget
 
 # DRS's own search is not what these tests look at.

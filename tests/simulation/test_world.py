@@ -9,6 +9,7 @@ from cluster.inventory.model import Mode
 from cluster.migration.spec import Result, Trigger
 from cluster.observe.record import Engine, EventKind
 from cluster.observe.rows import to_json
+from cluster.simulation.checking import check_end
 from cluster.simulation.faults import Faults
 from cluster.simulation.recording import Recorder
 from cluster.simulation.run import sample_times, simulate
@@ -185,7 +186,7 @@ def test_a_destination_that_dies_before_the_commit_leaves_the_source_running():
     made, recorder = migrating(0.05)
     made.fail_host("esx-2")
     made.drain()
-    made.check_end()
+    check_end(made)
     assert [Result.ABORTED] == [row.result for row in recorder.migrations]
     assert [0] == made.fleet.host.tolist()
 
@@ -194,7 +195,7 @@ def test_a_source_that_dies_before_the_commit_takes_the_vm_with_it():
     made, _ = migrating(0.05)
     made.fail_host("esx-1")
     made.drain()
-    made.check_end()
+    check_end(made)
     assert [-1] == made.fleet.host.tolist()
 
 
@@ -210,7 +211,7 @@ def test_a_source_that_dies_after_the_commit_is_not_needed_when_all_pages_are_th
     made, recorder = committed(Mode.PRECOPY)
     made.fail_host("esx-1")
     made.drain()
-    made.check_end()
+    check_end(made)
     assert [Result.COMPLETED] == [row.result for row in recorder.migrations]
     assert [1] == made.fleet.host.tolist()
 
@@ -219,7 +220,7 @@ def test_a_source_that_dies_with_pages_that_are_missing_takes_the_vm_with_it():
     made, _ = committed(Mode.HYBRID)
     made.fail_host("esx-1")
     made.drain()
-    made.check_end()
+    check_end(made)
     assert [-1] == made.fleet.host.tolist()
     assert "pages are lost" in made.center.state.vms["a"].ended_reason
 
