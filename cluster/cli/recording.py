@@ -1,5 +1,6 @@
 """Turns what VirtualCenter shows, look by look, into the rows and metrics of a run."""
 
+import time
 from collections.abc import Mapping
 
 from cluster.actors.cluster import Cluster
@@ -18,6 +19,7 @@ from cluster.observe.record import (
     migration_row,
 )
 from cluster.observe.rounds import RoundRow, round_rows
+from cluster.observe.waterfall import Span, migration_span, pass_span
 from cluster.policy.messages import Record, Topic
 from cluster.policy.state import HostState
 
@@ -46,6 +48,8 @@ class Recorder:
         events, migrations, rounds, timeline, passes, unmet_ratios: What has been recorded, in order.
         mismatched_pages: Found by comparing migrated memory with the source's.
         problems: Defects that fail the run.
+        spans: Migrations and passes of DRS for a trace; their times are the run's.
+        began_unix_s: When the run's time was 0, as exactly as a look is quick; None before.
     """
 
     def __init__(self, scenario: Scenario, exporter: Exporter) -> None:
@@ -60,6 +64,8 @@ class Recorder:
         self.rule_violations = 0
         self.mismatched_pages = 0
         self.problems: list[str] = []
+        self.spans: list[Span] = []
+        self.began_unix_s: float | None = None
         self._waiting: list[tuple[float, EndedMigration]] = []
         self._sampled_s = 0.0
         self._bytes: dict[str, tuple[int, int]] = {}
@@ -68,6 +74,8 @@ class Recorder:
 
     def look(self, view: ClusterView, cluster: Cluster) -> list[EventRow]:
         """Take in a view; return what has happened since the last one."""
+        if self.began_unix_s is None and view.time_s > 0.0:
+            self.began_unix_s = time.time() - view.time_s
         happened = [self._happening(one) for one in view.happened]
         happened += [self._problem(view.time_s, text) for text in view.problems]
         happened += [row for row in map(self._verification, view.verified) if row is not None]
@@ -146,6 +154,7 @@ class Recorder:
             applied=int(_number(fields["applied"])),
         )
         self.passes.append(passed)
+        self.spans.append(pass_span(passed))
         self._exporter.drs_passed(passed)
 
     def _refused(self, time_s: float, record: Record) -> None:
@@ -188,6 +197,7 @@ class Recorder:
         )
         self.migrations.append(row)
         self.rounds += round_rows(ended.spec, ended.outcome)
+        self.spans.append(migration_span(ended.spec, ended.outcome, ended.story))
         self._exporter.migration_ended(
             row,
             epoch=ended.spec.epoch,

@@ -1,5 +1,6 @@
 """What a run's metrics hear from VirtualCenter's views, look by look."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,6 +151,19 @@ def test_a_migration_that_no_client_saw_is_closed_without_a_blackout(exporter, r
     recorder.look(view(5.0), Clients())
     assert [None] == [row.client_blackout_s for row in recorder.migrations]
     assert 0 == value(exporter, "vmotion_client_stall_seconds_count", mode="precopy")
+
+
+def test_what_has_ended_is_told_as_spans_in_the_time_of_the_run(recorder):
+    ended = EndedMigration(spec=SPEC, outcome=COMPLETED)
+    recorder.look(view(0.0), Clients())
+    assert recorder.began_unix_s is None
+    recorder.look(view(2.0, ended=(ended,)), Clients())
+    began = recorder.began_unix_s
+    recorder.look(view(9.0), Clients())
+    assert ["migrate vm-1"] == [span.name for span in recorder.spans]
+    assert (1.0, 1.5) == (recorder.spans[0].begin_s, recorder.spans[0].end_s)
+    assert 2.0 <= time.time() - began < 60.0
+    assert began == recorder.began_unix_s
 
 
 @pytest.mark.parametrize(("trigger", "counted"), [(Trigger.DRS, 1), (Trigger.USER, 0)])
