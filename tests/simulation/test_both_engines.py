@@ -38,6 +38,11 @@ def simulated(path, *, serves_faults):
     return decisions([json.loads(json.dumps(to_json(event))) for event in run.events])
 
 
+def by_vm(told):
+    """Each VM's story in its order; two VMs' migrations may overlap, or not on a faster machine."""
+    return sorted(told, key=lambda decision: decision[1] or "")
+
+
 def serves_faults(live):
     """Whether the live hosts carried post-copy: then the one asked for was not refused."""
     return any(details.get("mode") == "postcopy" for _, _, _, details, _ in live)
@@ -53,7 +58,7 @@ def test_both_engines_decide_the_same(tmp_path):
     assert 0 == ran.returncode, ran.stderr
     lines = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
     live = decisions(map(json.loads, lines))
-    assert live == simulated(path, serves_faults=serves_faults(live))
+    assert by_vm(live) == by_vm(simulated(path, serves_faults=serves_faults(live)))
 
 
 def test_the_scenario_decides_something_of_every_kind():
