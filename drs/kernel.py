@@ -105,6 +105,7 @@ AWAY, MOVES, SERVICE_MAX, DIRTY = 0, 1, 2, 3
 TOTAL, PAID, BEST = 0, 1, 2
 # What makes a layout the best one.
 BEST_TOTAL, BEST_PAID, BEST_UNEVEN = 0, 1, 2
+DRAWS = 4
 
 
 @compiled
@@ -355,6 +356,24 @@ def _keep_best(g: Ground, best_by: int, uneven_max: FloatArray, weight: FloatArr
 
 
 @compiled
+def _draw_host(t: Terrain, g: Ground, item: int, hosts: int, tournament: bool) -> int:
+    """A host at random; with a tournament the one of DRAWS where the item costs least at the margin."""
+    best = int(np.random.random() * hosts)
+    if not tournament:
+        return best
+    least = np.inf
+    host = best
+    for _ in range(DRAWS):
+        slope = 0.0
+        for c in range(g.uneven.shape[0]):
+            slope += t.square[host, c] * (g.used[host, c] - t.middle[host, c]) * t.use[item, c]
+        if slope < least:
+            least, best = slope, host
+        host = int(np.random.random() * hosts)
+    return best
+
+
+@compiled
 def anneal(
     t: Terrain,
     g: Ground,
@@ -387,14 +406,17 @@ def anneal(
         other = -1
         if kind < chances[0] or g.counts[AWAY] == 0:
             item = t.free[int(np.random.random() * free)]
-            to = int(np.random.random() * hosts)
+            to = _draw_host(t, g, item, hosts, tracked)
         elif kind < chances[1]:
             item = t.free[int(np.random.random() * free)]
             other = t.free[int(np.random.random() * free)]
             to = g.at[other]
         elif kind < chances[2]:
             item = g.away[int(np.random.random() * g.counts[AWAY])]
-            to = t.home[item] if np.random.random() < 0.3 else int(np.random.random() * hosts)
+            if np.random.random() < 0.3:
+                to = t.home[item]
+            else:
+                to = _draw_host(t, g, item, hosts, tracked)
         else:
             item = g.away[int(np.random.random() * g.counts[AWAY])]
             to = t.home[item]

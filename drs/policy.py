@@ -15,7 +15,7 @@ from drs.model import Automation, Problem, ProblemKind
 class StepBudget:
     """So many search steps: the same snapshot, policy and seed give the same plan, on any machine."""
 
-    steps: int = 4_000_000
+    steps: int = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

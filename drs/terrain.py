@@ -51,7 +51,7 @@ def terrain_of(instance: Instance, limits: MoveLimits) -> kernel.Terrain:
         capacity=instance.capacity * (1.0 + ROOM_TOLERANCE),
         home=instance.home,
         free=np.flatnonzero(free),
-        allowed=instance.preferred,
+        allowed=np.ones((1, 1), np.bool_) if instance.preferred.all() else instance.preferred,
         transient=np.zeros(columns, np.bool_),
         square=np.zeros((hosts, columns)),
         middle=np.zeros((hosts, columns)),
