@@ -217,7 +217,7 @@ def row(title: str) -> Any:
 
 def choice(name: str, label: str, metric: str) -> Any:
     """Make a variable that holds every value of a metric's label."""
-    everything = models.VariableOption(text="All", value="$__all")
+    everything = models.VariableOption(text=["All"], value=["$__all"])
     return (
         dashboard.QueryVariable(name)
         .label(label)

@@ -352,6 +352,9 @@ port). Generated from `cluster/observe/metrics.py` by `python -m cluster.observe
 Names are an interface: they change only with an entry in the changelog. Metrics with
 the label `vm` have a series a VM and can be switched off for large clusters. A
 histogram `NAME` gives `NAME_bucket`, `NAME_sum` and `NAME_count`.
+
+`dashboards/` has Prometheus' configuration, rules and alerts, and dashboards for Grafana;
+[runbook.md](runbook.md) says what to do when an alert fires.
 """
 
 
