@@ -9,8 +9,9 @@ from cluster.migration.spec import Trigger
 from cluster.policy.admission import HOST_COST_MAX, concurrent_max
 from cluster.policy.messages import Command, MigrationRequested, Recommended, Record, Solve, Topic
 from cluster.policy.snapshot import AUTOMATION, snapshot_of
-from cluster.policy.state import ClusterState
+from cluster.policy.state import ClusterState, HostState
 from drs import Plan, Policy, Snapshot
+from drs import model as drs_model
 from drs.load import deviations, entitlement, host_usage, imbalance, imbalance_target
 
 _FASTEST_BYTES_PER_SECOND = 1.25e9
@@ -49,6 +50,19 @@ class Balance:
     rule_violations: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """What becomes of a plan.
+
+    Attributes:
+        evacuated: The hosts that the plan was to empty; none if it was dropped.
+    """
+
+    notes: tuple[Command, ...] = ()
+    wanted: tuple[MigrationRequested, ...] = ()
+    evacuated: frozenset[str] = frozenset()
+
+
 class Balancing:
     """One solve at a time, every interval; a late plan is dropped."""
 
@@ -57,13 +71,15 @@ class Balancing:
         self._policy = policy_of(state.scenario)
         self._settings = state.scenario.drs
         self._next_s: float | None = None
+        self._hurry_s: float | None = None
         self._solves = 0
         self._asked: tuple[int, float, Snapshot] | None = None
 
     @property
     def next_s(self) -> float | None:
         """When the next pass is due; None while DRS is off or stopping."""
-        return self._next_s
+        due = [at_s for at_s in (self._next_s, self._hurry_s) if at_s is not None]
+        return min(due, default=None)
 
     def begin(self, *, now: float) -> None:
         """Make the first pass after one interval."""
@@ -72,8 +88,12 @@ class Balancing:
 
     def stop(self) -> None:
         """Make no more passes, and drop what is being solved."""
-        self._next_s = None
+        self._next_s = self._hurry_s = None
         self._asked = None
+
+    def hurry(self, at_s: float) -> None:
+        """Make a pass at that time, also while DRS is off: a host is to be evacuated."""
+        self._hurry_s = at_s if self._hurry_s is None else min(self._hurry_s, at_s)
 
     def balance(self) -> Balance:
         """Return the cluster's balance now, as DRS computes it."""
@@ -91,11 +111,16 @@ class Balancing:
 
     def tick(self, *, now: float, rng: np.random.Generator) -> list[Command]:
         """Ask for a plan if a pass is due and none is being made."""
-        if self._next_s is None or now < self._next_s:
+        if self.next_s is None or now < self.next_s:
             return []
-        self._next_s = now + self._settings.interval_s
-        if self._asked is not None and now - self._asked[1] < self._settings.plan_age_s_max:
-            return []
+        if self._next_s is not None and now >= self._next_s:
+            self._next_s = now + self._settings.interval_s
+        if self._asked is not None:
+            late_s = self._asked[1] + self._settings.plan_age_s_max
+            if now < late_s:
+                self._hurry_s = None if self._hurry_s is None else late_s
+                return []
+        self._hurry_s = None
         self._solves += 1
         snapshot = snapshot_of(self._state)
         self._asked = (self._solves, now, snapshot)
@@ -103,26 +128,35 @@ class Balancing:
             Solve(
                 solve=self._solves,
                 snapshot=snapshot,
-                policy=self._policy,
+                policy=self._policy
+                if self._settings.enabled
+                else replace(self._policy, migration_threshold=1),
                 seed=int(rng.integers(1 << 32)),
                 budget_s_max=self._settings.budget_s_max,
             )
         ]
 
-    def recommended(
-        self, event: Recommended, *, now: float
-    ) -> tuple[list[Command], list[MigrationRequested]]:
+    def recommended(self, event: Recommended, *, now: float) -> Advice:
         """Return what to say of a plan, and the migrations to ask for."""
         if self._asked is None or self._asked[0] != event.solve:
-            return [], []
+            return Advice()
         _, asked_s, snapshot = self._asked
         self._asked = None
         age_s = now - asked_s
         if age_s > self._settings.plan_age_s_max:
             text = f"a plan of {age_s:.1f} s is too old and was dropped"
-            return [Record(topic=Topic.DRS, what="plan_dropped", text=text)], []
+            return Advice(notes=(Record(topic=Topic.DRS, what="plan_dropped", text=text),))
         wanted = self._migrations(event.plan, snapshot)
-        return [_pass_note(event, snapshot, applied=len(wanted))], wanted
+        leaving = drs_model.HostState.ENTERING_MAINTENANCE
+        return Advice(
+            notes=(_pass_note(event, snapshot, applied=len(wanted)),),
+            wanted=tuple(wanted),
+            evacuated=frozenset(
+                host
+                for host, state in zip(snapshot.hosts, snapshot.host_states, strict=True)
+                if state is leaving
+            ),
+        )
 
     def failed(self, solve: int, reason: str) -> list[Command]:
         """Say that a solve has failed; the next pass tries again."""
@@ -134,6 +168,9 @@ class Balancing:
     def _migrations(self, plan: Plan, snapshot: Snapshot) -> list[MigrationRequested]:
         """Return the plan's actions that need nobody's consent, in its order.
 
+        Who asked for a host's evacuation has consented to its VMs' moves, also while DRS
+        is off or only recommends.
+
         A VM that stops on a third host goes on when it has arrived there. One that has
         moved since the snapshot was taken is left to the next pass.
         """
@@ -143,13 +180,20 @@ class Balancing:
             move = action.move
             vm, destination = snapshot.vms[move.vm], snapshot.hosts[move.destination]
             why = reasons.get(move.vm)
-            if why is None or not why.automatic:
+            source = self._state.hosts[snapshot.hosts[move.source]]
+            leaving = source.state is HostState.ENTERING_MAINTENANCE
+            if why is None:
                 continue
             if move.vm in asked:
                 asked[move.vm] = replace(asked[move.vm], onward=destination)
-            elif self._state.vms[vm].host == snapshot.hosts[move.source]:
+            elif self._state.vms[vm].host == source.spec.name and (
+                leaving or (why.automatic and self._settings.enabled)
+            ):
                 asked[move.vm] = MigrationRequested(
-                    vm=vm, destination=destination, trigger=Trigger.DRS, reason=why.sentence
+                    vm=vm,
+                    destination=destination,
+                    trigger=Trigger.MAINTENANCE if leaving else Trigger.DRS,
+                    reason=why.sentence,
                 )
         return list(asked.values())
 

@@ -1,12 +1,13 @@
 """VirtualCenter's decisions: one pure machine that Ray and virtual time drive alike."""
 
-from collections import deque
-
 import numpy as np
 
-from cluster.inventory.model import Scenario, TimedEvent, TimedKind
-from cluster.migration.spec import Result, Trigger
+from cluster.inventory.model import Scenario
+from cluster.migration.spec import Result
 from cluster.policy.balancing import Balance, Balancing
+from cluster.policy.configuring import reconfigure_host, reconfigure_vm, take_licences
+from cluster.policy.ha import Suspicion
+from cluster.policy.maintenance import RETRY_S, Maintenance, stragglers
 from cluster.policy.messages import (
     CancelRequested,
     Command,
@@ -14,24 +15,31 @@ from cluster.policy.messages import (
     Event,
     HostConnected,
     HostFailed,
+    HostReconfigured,
+    LicencesChecked,
     LoadSampled,
+    MaintenanceCancelled,
+    MaintenanceEnded,
+    MaintenanceRequested,
     MigrationEnded,
     MigrationRequested,
+    NodeLost,
     Recommended,
     Record,
-    SetDemand,
     SolveFailed,
     Started,
     Stopping,
     Ticked,
     Topic,
     VmEnded,
+    VmReconfigured,
     VmStarted,
 )
 from cluster.policy.moving import Moving
 from cluster.policy.powering import Powering
 from cluster.policy.shares import Shares
-from cluster.policy.state import ClusterState, HostState, PowerState, VmRecord
+from cluster.policy.state import ClusterState, HostState, PowerState
+from cluster.policy.timetable import Timetable
 
 
 class Center:
@@ -46,16 +54,16 @@ class Center:
         self._moving = Moving(self.state)
         self._powering = Powering(self.state)
         self._balancing = Balancing(self.state)
+        self._maintenance = Maintenance(self.state)
+        self._timetable = Timetable(self.state, self._moving, self._powering)
+        self._suspicion = Suspicion(scenario.ha.isolation_s_max)
         self._shares = Shares(self.state)
-        self._schedule = deque(sorted(scenario.events, key=lambda event: event.at_s))
         self._stopping = False
 
     @property
     def wake_at(self) -> float | None:
         """When to send `Ticked` if nothing else happens; ask again after each event."""
-        due = [self._balancing.next_s]
-        if self._schedule and self.state.began_s is not None and not self._stopping:
-            due.append(self.state.began_s + self._schedule[0].at_s)
+        due = (self._balancing.next_s, self._timetable.next_s, self._suspicion.wake_at)
         return min((at for at in due if at is not None), default=None)
 
     def scenario_s(self, now: float) -> float:
@@ -81,9 +89,12 @@ class Center:
     def _handle(self, event: Event, now: float, rng: np.random.Generator) -> list[Command]:
         match event:
             case HostConnected():
-                return self._host_connected(event)
+                return self._host_connected(event, now)
             case HostFailed():
-                return self._host_failed(event, now)
+                return self._hosts_failed([(event.host, event.reason)], now)
+            case NodeLost():
+                self._suspicion.node_lost(event.host, event.reason, now=now)
+                return []
             case VmStarted():
                 return self._powering.started(event)
             case VmEnded():
@@ -95,12 +106,14 @@ class Center:
             case Stopping():
                 self._stopping = True
                 self._balancing.stop()
+                self._timetable.stop()
                 return self._moving.stop()
             case Ticked():
-                return [*self._due(now), *self._balancing.tick(now=now, rng=rng)]
+                return self._ticked(now, rng)
             case Recommended():
-                return self._recommended(event, now)
+                return self._recommended(event, now, rng)
             case SolveFailed():
+                self._evacuate(now + RETRY_S)
                 return self._balancing.failed(event.solve, event.reason)
             case MigrationRequested():
                 return self._moving.request(event, now=now)
@@ -110,69 +123,95 @@ class Center:
                 return self._moving.commit(event)
             case MigrationEnded():
                 return self._migration_ended(event, now)
+            case MaintenanceRequested() | MaintenanceCancelled() | MaintenanceEnded():
+                return self._maintain(event, now, rng)
+            case HostReconfigured() | VmReconfigured() | LicencesChecked():
+                return self._reconfigure(event, now)
             case LoadSampled():
                 return []
 
     # Hosts and VMs.
 
-    def _host_connected(self, event: HostConnected) -> list[Command]:
+    def _host_connected(self, event: HostConnected, now: float) -> list[Command]:
+        """A host that was thought lost comes back empty: what runs there is not its own."""
         host = self.state.hosts[event.host]
-        host.state, host.serves_faults = HostState.CONNECTED, event.serves_faults
+        self._suspicion.heard(event.host)
+        host.serves_faults = event.serves_faults
+        if host.state in (HostState.STARTING, HostState.NOT_RESPONDING):
+            host.state = HostState.CONNECTED
         note = Record(
             topic=Topic.HOST,
             what="connected",
             text=f"{event.host} connected",
             fields=(("host", event.host),),
         )
-        return [note, *self._power_on_if_all_known()]
+        return [
+            note,
+            *self._powering.stale(event.host, event.running),
+            *self._power_on_if_all_known(),
+            *self._room_came(now),
+        ]
 
     def _power_on_if_all_known(self) -> list[Command]:
         """Placement needs to know every host, as there or as lost."""
-        if any(host.state is HostState.STARTING for host in self.state.hosts.values()):
+        waiting = any(host.state is HostState.STARTING for host in self.state.hosts.values())
+        if waiting or self._stopping:
             return []
         return self._powering.power_on_all()
 
-    def _host_failed(self, event: HostFailed, now: float) -> list[Command]:
-        host = self.state.hosts[event.host]
+    def _room_came(self, now: float) -> list[Command]:
+        """What waits for room on a host is tried: lost VMs first, then migrations."""
+        restarted = [] if self._stopping else self._powering.restart_lost()
+        return [*self._maintenance.arrived(), *restarted, *self._moving.start_waiting(now=now)]
+
+    def _hosts_failed(self, lost: list[tuple[str, str]], now: float) -> list[Command]:
+        """All that are lost at once first, so that nothing restarts on another of them."""
+        commands = [command for name, reason in lost for command in self._lose(name, reason, now)]
+        if not commands:
+            return []
+        return [*commands, *self._room_came(now), *self._power_on_if_all_known()]
+
+    def _lose(self, name: str, reason: str, now: float) -> list[Command]:
+        host = self.state.hosts[name]
+        self._suspicion.heard(name)
         if host.state is HostState.NOT_RESPONDING:
             return []
-        starting = host.state is HostState.STARTING
         host.state = HostState.NOT_RESPONDING
-        text = f"{event.host} failed: {event.reason}"
+        text = f"{name} failed: {reason}"
         commands: list[Command] = [
-            Record(topic=Topic.HOST, what="failed", text=text, fields=(("host", event.host),)),
-            *self._moving.host_failed(event.host, now=now),
-            *self._powering.host_failed(event.host),
+            Record(topic=Topic.HOST, what="failed", text=text, fields=(("host", name),)),
+            *self._moving.host_failed(name, now=now),
+            *self._powering.host_failed(name),
         ]
-        for name, vm in self.state.vms.items():
-            if vm.off_wanted and self.state.migration_of(name) is None:
+        for vm_name, vm in self.state.vms.items():
+            if vm.off_wanted and self.state.migration_of(vm_name) is None:
                 commands += self._powering.power_off(vm, vm.off_wanted)
-        commands += self._moving.start_waiting(now=now)
-        return commands + (self._power_on_if_all_known() if starting else [])
+        return commands
 
     def _vm_ended(self, event: VmEnded, now: float) -> list[Command]:
         return [
             *self._powering.ended(event),
             *self._moving.vm_ended(event.vm, event.epoch, event.reason),
-            *self._moving.start_waiting(now=now),
+            *self._room_came(now),
         ]
 
     def _migration_ended(self, event: MigrationEnded, now: float) -> list[Command]:
         record = self.state.migrations.get(event.migration)
-        commands = self._moving.ended(event.migration, event.outcome, now=now)
         if record is None:
-            return commands
+            return []
+        commands = self._moving.ended(event.migration, event.outcome, now=now)
         vm = self.state.vms[record.spec.vm]
         if event.outcome.result is Result.LOST:
             reason = f"lost with its migration: {event.outcome.error}"
-            lost = VmEnded(vm=record.spec.vm, epoch=vm.epoch, reason=reason)
-            commands += self._powering.ended(lost)
+            commands += self._powering.lost(record.spec.vm, reason)
         if vm.off_wanted:
             commands += self._powering.power_off(vm, vm.off_wanted)
-        return commands
+        self._evacuate(now + RETRY_S)
+        return [*commands, *self._room_came(now)]
 
     def _sampled(self, event: LoadSampled, now: float) -> None:
         """A VM that nobody samples keeps its last figures: unknown demand is not no demand."""
+        self._suspicion.heard(event.load.host)
         oldest = now - self.state.scenario.drs.window_s
         for load in event.load.vms:
             vm = self.state.vms[load.vm]
@@ -181,71 +220,58 @@ class Center:
                 while vm.samples[0][0] <= oldest:
                     vm.samples.popleft()
 
-    # What the scenario, DRS and users want.
+    # Time, DRS, and what people want.
 
-    def _due(self, now: float) -> list[Command]:
-        commands: list[Command] = []
-        while (
-            self._schedule
-            and not self._stopping
-            and self.state.began_s is not None
-            and self.state.began_s + self._schedule[0].at_s <= now
-        ):
-            commands += self._happen(self._schedule.popleft(), now)
-        return commands
-
-    def _happen(self, event: TimedEvent, now: float) -> list[Command]:
-        commands: list[Command] = []
-        for name in event.vms:
-            vm = self.state.vms[name]
-            match event.kind:
-                case TimedKind.DEMAND:
-                    commands += self._change_demand(vm, event)
-                case TimedKind.MIGRATE:
-                    wanted = MigrationRequested(
-                        vm=name,
-                        destination=event.destination,
-                        trigger=Trigger.SCENARIO,
-                        mode=event.mode,
-                    )
-                    commands += self._moving.request(wanted, now=now)
-                case TimedKind.CANCEL:
-                    commands += self._moving.cancel(name)
-                case TimedKind.POWER_OFF:
-                    commands += self._power_off(vm, "by the scenario")
-        return commands
-
-    def _change_demand(self, vm: VmRecord, event: TimedEvent) -> list[Command]:
-        if event.demand is None:
-            return []
-        vm.demand, vm.demand_from_s = event.demand, event.at_s
-        note = Record(
-            topic=Topic.VM,
-            what="demand_changed",
-            text=f"{vm.spec.name}: demand is {event.demand.at(0.0):.0f} MHz now",
-            fields=(("vm", vm.spec.name), ("demand_mhz", event.demand.at(0.0))),
-        )
-        if vm.host is None:
-            return [note]
-        if (record := self.state.migration_of(vm.spec.name)) is not None:
-            record.demand_changed = True
+    def _ticked(self, now: float, rng: np.random.Generator) -> list[Command]:
         return [
-            SetDemand(vm=vm.spec.name, host=vm.host, demand=event.demand, from_s=event.at_s),
-            note,
+            *self._hosts_failed(self._suspicion.lost(now=now), now),
+            *self._timetable.due(now=now),
+            *self._balancing.tick(now=now, rng=rng),
         ]
 
-    def _power_off(self, vm: VmRecord, reason: str) -> list[Command]:
-        """A VM that migrates is on two hosts: it ends when it is on one again."""
-        record = self.state.migration_of(vm.spec.name)
-        if record is None:
-            return self._powering.power_off(vm, reason)
-        cancelled = self._moving.cancel(vm.spec.name)
-        if record.started_s is None:
-            return [*cancelled, *self._powering.power_off(vm, reason)]
-        vm.off_wanted = reason
-        return cancelled
+    def _recommended(
+        self, event: Recommended, now: float, rng: np.random.Generator
+    ) -> list[Command]:
+        advice = self._balancing.recommended(event, now=now)
+        commands = list(advice.notes)
+        for one in advice.wanted:
+            commands += self._moving.request(one, now=now)
+        commands += self._maintenance.planned(advice.evacuated)
+        # A plan from before the request knows nothing of it: ask anew, and at once.
+        self._evacuate(now + RETRY_S if self._maintenance.entering <= advice.evacuated else now)
+        return [*commands, *self._balancing.tick(now=now, rng=rng)]
 
-    def _recommended(self, event: Recommended, now: float) -> list[Command]:
-        notes, wanted = self._balancing.recommended(event, now=now)
-        moves = [c for one in wanted for c in self._moving.request(one, now=now)]
-        return [*notes, *moves]
+    def _evacuate(self, at_s: float) -> None:
+        """Let DRS look at that time, if somebody is still on a host that is to be empty."""
+        if not self._stopping and stragglers(self.state):
+            self._balancing.hurry(at_s)
+
+    def _maintain(
+        self,
+        event: MaintenanceRequested | MaintenanceCancelled | MaintenanceEnded,
+        now: float,
+        rng: np.random.Generator,
+    ) -> list[Command]:
+        match event:
+            case MaintenanceRequested(host=host, wait=wait):
+                commands = self._maintenance.request(host, wait=wait)
+            case MaintenanceCancelled(host=host):
+                commands = self._maintenance.cancel(host)
+                commands += self._moving.stay(host)
+            case MaintenanceEnded(host=host):
+                commands = self._maintenance.leave(host)
+        commands += self._room_came(now)
+        self._evacuate(now)
+        return [*commands, *self._balancing.tick(now=now, rng=rng)]
+
+    def _reconfigure(
+        self, event: HostReconfigured | VmReconfigured | LicencesChecked, now: float
+    ) -> list[Command]:
+        match event:
+            case HostReconfigured(spec=spec):
+                commands = reconfigure_host(self.state, spec)
+            case VmReconfigured(spec=vm):
+                commands = reconfigure_vm(self.state, vm)
+            case LicencesChecked(lacking=lacking):
+                commands = take_licences(self.state, lacking)
+        return [*commands, *self._room_came(now)]

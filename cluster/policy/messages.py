@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cluster.inventory.demand import Demand
-from cluster.inventory.model import Mode
+from cluster.inventory.model import HostSpec, Mode, VmSpec
 from cluster.migration.spec import MigrationSpec, Outcome, Trigger
 from cluster.policy.facts import HostLoad
+from cluster.policy.licence_terms import Feature
 from drs import Plan, Policy, Snapshot
 
 # Events.
@@ -14,10 +15,14 @@ from drs import Plan, Policy, Snapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostConnected:
-    """A host has started. `serves_faults`: its kernel can carry post-copy."""
+    """A host has started, or is back. `serves_faults`: its kernel can carry post-copy.
+
+    `running`: (VM, epoch) of what it runs already; what it may not run is powered off there.
+    """
 
     host: str
     serves_faults: bool
+    running: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,57 @@ class HostFailed:
 
     host: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLost:
+    """A host's node is reported dead; the host may only be cut off, and stuns its VMs in time."""
+
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceRequested:
+    """Somebody wants a host empty. `wait`: also while some VMs cannot go; else give up then."""
+
+    host: str
+    wait: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceCancelled:
+    """Somebody does not want a host to enter maintenance mode any more."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceEnded:
+    """Somebody has finished the work on a host."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReconfigured:
+    """A host is configured in another way from now on; it keeps its name."""
+
+    spec: HostSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmReconfigured:
+    """A VM is configured in another way from now on; it keeps its name and its memory."""
+
+    spec: VmSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicencesChecked:
+    """Which host may not use which feature now, and why; all others may."""
+
+    lacking: tuple[tuple[str, Feature, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +181,13 @@ class MigrationEnded:
 Event = (
     HostConnected
     | HostFailed
+    | NodeLost
+    | MaintenanceRequested
+    | MaintenanceCancelled
+    | MaintenanceEnded
+    | HostReconfigured
+    | VmReconfigured
+    | LicencesChecked
     | VmStarted
     | VmEnded
     | Started

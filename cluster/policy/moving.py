@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from cluster.inventory.model import Mode
-from cluster.migration.spec import MigrationSpec, Outcome, Result, not_begun
+from cluster.migration.spec import MigrationSpec, Outcome, Result, Trigger, not_begun
 from cluster.policy import notes
 from cluster.policy.messages import (
     CancelMigration,
@@ -121,6 +121,16 @@ class Moving:
             return [self._drop(record, "cancelled before it began")]
         record.onward = None
         return [CancelMigration(migration=record.spec.id, source=record.spec.source)]
+
+    def stay(self, host: str) -> list[Command]:
+        """A host is not evacuated any more: what still waits to leave it for that stays."""
+        return [
+            self._drop(record, f"{host} is not evacuated any more")
+            for record in list(self._state.migrations.values())
+            if record.started_s is None
+            and record.spec.source == host
+            and record.spec.trigger is Trigger.MAINTENANCE
+        ]
 
     def vm_ended(self, vm: str, epoch: int, reason: str) -> list[Command]:
         """A VM, or the copy of it that a migration fills, has ended: nothing is left to move."""

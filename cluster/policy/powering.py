@@ -1,5 +1,8 @@
 """VMs on and off: in which order they are powered on and where, and what ends them."""
 
+from cluster.inventory.model import RestartPriority
+from cluster.policy.ha import failover_slots, restart_order
+from cluster.policy.licence_terms import Feature
 from cluster.policy.messages import Command, PowerOff, PowerOn, Record, Topic, VmEnded, VmStarted
 from cluster.policy.placement import best_host
 from cluster.policy.preflight import admissible
@@ -21,15 +24,50 @@ class Powering:
         ordered = sorted(never_on, key=lambda vm: vm.spec.host is None)
         return [command for vm in ordered for command in self._power_on(vm, usage)]
 
+    def restart_lost(self) -> list[Command]:
+        """Restart cold what HA has to restart, as far as there is room; the rest goes on waiting.
+
+        A VM whose migration has not ended waits for that: its source still holds memory of it.
+        """
+        migrating = {record.spec.vm for record in self._state.migrations.values()}
+        lost = {
+            name: vm
+            for name, vm in self._state.vms.items()
+            if vm.restart_wanted and name not in migrating
+        }
+        if not lost:
+            return []
+        usage = Usage(self._state)
+        commands: list[Command] = []
+        for spec in restart_order(vm.spec for vm in lost.values()):
+            vm = lost[spec.name]
+            if (host := best_host(self._state, vm, usage)) is not None:
+                text = f"{spec.name} restarts on {host}, without its memory"
+                commands += [
+                    _note(vm, "restarted", text, host=host),
+                    *self._start(vm, host, usage),
+                ]
+        return commands
+
     def _power_on(self, vm: VmRecord, usage: Usage) -> list[Command]:
         name = vm.spec.name
         host, reason = self._place(vm, usage)
+        if host is not None and (full := self._failover_problem(vm)):
+            host, reason = None, full
         if host is None:
+            known = (vm.power, vm.ended_reason) == (PowerState.OFF, reason)
             vm.power, vm.ended_reason = PowerState.OFF, reason
+            if known:
+                return []
             return [_note(vm, "power_on_failed", f"{name} is not powered on: {reason}")]
+        return self._start(vm, host, usage)
+
+    def _start(self, vm: VmRecord, host: str, usage: Usage) -> list[Command]:
+        name = vm.spec.name
         epoch = self._state.ownership.next_epoch(name)
         self._state.ownership.claim(name, epoch=epoch, source=None, host=host)
         vm.host, vm.epoch, vm.power, vm.ended_reason = host, epoch, PowerState.STARTING, ""
+        vm.restart_wanted = False
         usage.hold(vm, host)
         return [PowerOn(vm=name, host=host, epoch=epoch)]
 
@@ -40,6 +78,23 @@ class Powering:
             return best_host(self._state, vm, usage), "no host can take it"
         problems = admissible(self._state, vm, name, usage)
         return (None, in_words(problems)) if problems else (name, "")
+
+    def _failover_problem(self, vm: VmRecord) -> str:
+        """Return why HA's admission control does not let a VM be powered on, or ""."""
+        settings = self._state.scenario.ha
+        if not settings.enabled or not settings.failures_tolerated:
+            return ""
+        running = [other.spec for other in self._state.vms.values() if other.host is not None]
+        there = {n: host.spec for n, host in self._state.hosts.items() if host.answers}
+        slots = failover_slots(
+            there, [*running, vm.spec], failures_tolerated=settings.failures_tolerated
+        )
+        if slots.enough:
+            return ""
+        return (
+            f"HA keeps room for {settings.failures_tolerated} lost hosts: "
+            f"{slots.left} slots of {slots.memory_mib} MiB are left, {slots.needed} are needed"
+        )
 
     def started(self, event: VmStarted) -> list[Command]:
         """A VM runs, unless it was given up in between."""
@@ -71,12 +126,39 @@ class Powering:
         return [PowerOff(vm=vm.spec.name, host=vm.host), *self.ended(ended, wanted=True)]
 
     def host_failed(self, host: str) -> list[Command]:
-        """Every VM there has lost its memory."""
+        """Every VM there has lost its memory; HA restarts those that it protects."""
+        protects = self.protects(host)
         commands: list[Command] = []
         for name, vm in self._state.vms.items():
             if vm.host == host:
+                vm.restart_wanted = protects and self._restarts(vm)
                 commands += self.ended(VmEnded(vm=name, epoch=vm.epoch, reason=f"{host} failed"))
         return commands
+
+    def lost(self, name: str, reason: str) -> list[Command]:
+        """A VM's memory is gone with its migration."""
+        vm = self._state.vms[name]
+        if vm.host is not None:
+            vm.restart_wanted = self.protects(vm.host) and self._restarts(vm)
+        return self.ended(VmEnded(vm=name, epoch=vm.epoch, reason=reason))
+
+    def protects(self, host: str) -> bool:
+        """Whether HA is on, and licensed on a host."""
+        return self._state.scenario.ha.enabled and not self._state.hosts[host].lacking.get(
+            Feature.HA
+        )
+
+    def _restarts(self, vm: VmRecord) -> bool:
+        return vm.spec.restart_priority is not RestartPriority.DISABLED and not vm.off_wanted
+
+    def stale(self, host: str, running: tuple[tuple[str, int], ...]) -> list[Command]:
+        """End what a host that is back runs without owning it."""
+        owned = self._state.ownership
+        return [
+            PowerOff(vm=vm, host=host)
+            for vm, epoch in running
+            if (record := owned.get(vm)) is None or (record.epoch, record.host) != (epoch, host)
+        ]
 
 
 def _note(vm: VmRecord, what: str, text: str, **fields: object) -> Record:

@@ -73,6 +73,7 @@ class VmRecord:
         samples: (time_s, demand MHz, granted MHz) within the window of DRS.
         moved_at_s: Of its last migration's end.
         off_wanted: Why it is to be powered off when its migration has ended; "" is not.
+        restart_wanted: HA restarts it as soon as a host can take it.
     """
 
     spec: VmSpec
@@ -85,6 +86,7 @@ class VmRecord:
     moved_at_s: float = float("-inf")
     ended_reason: str = ""
     off_wanted: str = ""
+    restart_wanted: bool = False
 
     def demand_mhz(self) -> float:
         """Mean demand over the window; 0 before the first sample."""

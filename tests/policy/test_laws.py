@@ -1,5 +1,7 @@
 """What always holds, whatever happens in whatever order; and the same again gives the same."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from cluster.inventory.demand import Constant
 from cluster.inventory.model import (
     DrsSettings,
+    HaSettings,
     MigrationSettings,
     RuleKind,
     RuleSpec,
@@ -16,14 +19,20 @@ from cluster.inventory.model import (
 )
 from cluster.migration.spec import Result, Trigger
 from cluster.policy.center import Center
+from cluster.policy.licence_terms import Feature
 from cluster.policy.messages import (
     CancelRequested,
     CommitRequested,
     GrantCommit,
     HostConnected,
     HostFailed,
+    LicencesChecked,
+    MaintenanceCancelled,
+    MaintenanceEnded,
+    MaintenanceRequested,
     MigrationEnded,
     MigrationRequested,
+    NodeLost,
     PowerOn,
     Recommended,
     RefuseCommit,
@@ -33,6 +42,7 @@ from cluster.policy.messages import (
     Stopping,
     Ticked,
     VmEnded,
+    VmReconfigured,
     VmStarted,
 )
 from cluster.policy.state import HostState, PowerState
@@ -57,6 +67,7 @@ def small_cluster():
         events=events,
         drs=DrsSettings(interval_s=4.0, plan_age_s_max=6.0),
         migration=MigrationSettings(per_host_max=PER_HOST_MAX),
+        ha=HaSettings(enabled=True, failures_tolerated=0, isolation_s_max=3.0),
         rules=(RuleSpec(name="apart", kind=RuleKind.ANTI_AFFINITY, vms=("v0", "v1")),),
     )
 
@@ -83,7 +94,9 @@ class Anything(RuleBasedStateMachine):
             match command:
                 case PowerOn():
                     self.starting.add((command.vm, command.epoch))
+                    assert HostState.CONNECTED is self.state.hosts[command.host].state
                 case StartMigration(spec=spec):
+                    assert HostState.CONNECTED is self.state.hosts[spec.destination].state
                     assert self.state.vms[spec.vm].host == spec.source
                     assert PowerState.ON is self.state.vms[spec.vm].power
                 case Solve():
@@ -103,6 +116,33 @@ class Anything(RuleBasedStateMachine):
     @rule(name=st.sampled_from(HOSTS), serves=st.booleans())
     def host_connects(self, name, serves):
         self.feed(HostConnected(host=name, serves_faults=serves))
+
+    @rule(name=st.sampled_from(HOSTS))
+    def node_is_lost(self, name):
+        self.feed(NodeLost(host=name, reason="node died"))
+
+    @rule(name=st.sampled_from(HOSTS), vm_name=st.sampled_from(VMS), epoch=st.integers(1, 3))
+    def host_comes_back_with_a_vm(self, name, vm_name, epoch):
+        self.feed(HostConnected(host=name, serves_faults=True, running=((vm_name, epoch),)))
+
+    @rule(name=st.sampled_from(HOSTS), wait=st.booleans())
+    def somebody_wants_a_host_empty(self, name, wait):
+        self.feed(MaintenanceRequested(host=name, wait=wait))
+
+    @rule(name=st.sampled_from(HOSTS))
+    def somebody_wants_it_back(self, name):
+        self.feed(MaintenanceCancelled(host=name))
+        self.feed(MaintenanceEnded(host=name))
+
+    @rule(name=st.sampled_from(HOSTS), feature=st.sampled_from(Feature), lacks=st.booleans())
+    def licences_change(self, name, feature, lacks):
+        self.feed(LicencesChecked(lacking=((name, feature, "no licence"),) if lacks else ()))
+
+    @rule(name=st.sampled_from(VMS), devices=st.booleans(), memory_mib=st.sampled_from([256, 300]))
+    def a_vm_is_configured(self, name, devices, memory_mib):
+        local = ("CD/DVD drive 1",) if devices else ()
+        spec = replace(self.state.vms[name].spec, local_devices=local, memory_mib=memory_mib)
+        self.feed(VmReconfigured(spec=spec))
 
     @rule(data=st.data())
     def vm_starts(self, data):
@@ -210,6 +250,14 @@ class Anything(RuleBasedStateMachine):
                 assert record is not None
                 assert record.epoch == known.epoch
                 assert HostState.STARTING is not self.state.hosts[known.host].state
+
+    @invariant()
+    def nothing_runs_on_a_host_in_maintenance_mode(self):
+        for known in self.state.vms.values():
+            assert (
+                known.host is None
+                or HostState.MAINTENANCE is not self.state.hosts[known.host].state
+            )
 
     @invariant()
     def memory_holds(self):

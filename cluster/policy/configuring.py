@@ -1,0 +1,57 @@
+"""Configuration that changes while the cluster runs: what preflight reads next time."""
+
+from cluster.inventory.model import HostSpec, VmSpec
+from cluster.policy.licence_terms import Feature
+from cluster.policy.messages import Command, Record, Topic
+from cluster.policy.state import ClusterState
+
+
+def reconfigure_host(state: ClusterState, spec: HostSpec) -> list[Command]:
+    """Take a host's new configuration, or say why not: it must still hold its VMs."""
+    record = state.hosts.get(spec.name)
+    if record is None:
+        return [_note(Topic.HOST, "configure_refused", f"there is no host {spec.name}")]
+    held = sum(
+        state.vms[vm].spec.memory_mib
+        for vm, hosts in state.occupancy().items()
+        if spec.name in hosts
+    )
+    if held > spec.memory_mib:
+        text = f"{spec.name}: its VMs hold {held} MiB, more than {spec.memory_mib}"
+        return [_note(Topic.HOST, "configure_refused", text)]
+    record.spec = spec
+    return [_note(Topic.HOST, "configured", f"{spec.name} is configured anew", host=spec.name)]
+
+
+def reconfigure_vm(state: ClusterState, spec: VmSpec) -> list[Command]:
+    """Take a VM's new configuration, or say why not: its memory stays what it is."""
+    record = state.vms.get(spec.name)
+    if record is None:
+        return [_note(Topic.VM, "configure_refused", f"there is no VM {spec.name}")]
+    if record.host is not None and spec.memory_mib != record.spec.memory_mib:
+        text = f"{spec.name}: the memory of a VM that is on cannot change"
+        return [_note(Topic.VM, "configure_refused", text)]
+    record.spec = spec
+    return [_note(Topic.VM, "configured", f"{spec.name} is configured anew", vm=spec.name)]
+
+
+def take_licences(
+    state: ClusterState, lacking: tuple[tuple[str, Feature, str], ...]
+) -> list[Command]:
+    """Take what hosts may not do now; say what has changed."""
+    commands: list[Command] = []
+    for name, host in state.hosts.items():
+        now = {feature: why for at, feature, why in lacking if at == name and why}
+        gone = [why for feature, why in now.items() if feature not in host.lacking]
+        back = [feature.title for feature in host.lacking if feature not in now]
+        host.lacking = now
+        if gone:
+            commands.append(_note(Topic.HOST, "unlicensed", "; ".join(gone), host=name))
+        if back:
+            text = f"{name} is licensed for {', '.join(back)} again"
+            commands.append(_note(Topic.HOST, "licensed", text, host=name))
+    return commands
+
+
+def _note(topic: Topic, what: str, text: str, **fields: object) -> Record:
+    return Record(topic=topic, what=what, text=text, fields=tuple(fields.items()))

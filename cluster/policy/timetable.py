@@ -1,0 +1,90 @@
+"""What the scenario wants at its times: demand, migrations, cancels, VMs off."""
+
+from collections import deque
+
+from cluster.inventory.model import TimedEvent, TimedKind
+from cluster.migration.spec import Trigger
+from cluster.policy.messages import Command, MigrationRequested, Record, SetDemand, Topic
+from cluster.policy.moving import Moving
+from cluster.policy.powering import Powering
+from cluster.policy.state import ClusterState, VmRecord
+
+
+class Timetable:
+    """The scenario's events in the order of their times; of one time in the file's order."""
+
+    def __init__(self, state: ClusterState, moving: Moving, powering: Powering) -> None:
+        self._state = state
+        self._moving = moving
+        self._powering = powering
+        self._events = deque(sorted(state.scenario.events, key=lambda event: event.at_s))
+
+    @property
+    def next_s(self) -> float | None:
+        """When the next one is due; None before the clock starts and after the last."""
+        if not self._events or self._state.began_s is None:
+            return None
+        return self._state.began_s + self._events[0].at_s
+
+    def stop(self) -> None:
+        """Nothing more happens."""
+        self._events.clear()
+
+    def due(self, *, now: float) -> list[Command]:
+        """Let happen what is due."""
+        commands: list[Command] = []
+        while (next_s := self.next_s) is not None and next_s <= now:
+            commands += self._happen(self._events.popleft(), now)
+        return commands
+
+    def _happen(self, event: TimedEvent, now: float) -> list[Command]:
+        commands: list[Command] = []
+        for name in event.vms:
+            vm = self._state.vms[name]
+            match event.kind:
+                case TimedKind.DEMAND:
+                    commands += self._change_demand(vm, event)
+                case TimedKind.MIGRATE:
+                    wanted = MigrationRequested(
+                        vm=name,
+                        destination=event.destination,
+                        trigger=Trigger.SCENARIO,
+                        mode=event.mode,
+                    )
+                    commands += self._moving.request(wanted, now=now)
+                case TimedKind.CANCEL:
+                    commands += self._moving.cancel(name)
+                case TimedKind.POWER_OFF:
+                    commands += self._power_off(vm, "by the scenario")
+        return commands
+
+    def _change_demand(self, vm: VmRecord, event: TimedEvent) -> list[Command]:
+        if event.demand is None:
+            return []
+        vm.demand, vm.demand_from_s = event.demand, event.at_s
+        note = Record(
+            topic=Topic.VM,
+            what="demand_changed",
+            text=f"{vm.spec.name}: demand is {event.demand.at(0.0):.0f} MHz now",
+            fields=(("vm", vm.spec.name), ("demand_mhz", event.demand.at(0.0))),
+        )
+        if vm.host is None:
+            return [note]
+        if (record := self._state.migration_of(vm.spec.name)) is not None:
+            record.demand_changed = True
+        return [
+            SetDemand(vm=vm.spec.name, host=vm.host, demand=event.demand, from_s=event.at_s),
+            note,
+        ]
+
+    def _power_off(self, vm: VmRecord, reason: str) -> list[Command]:
+        """A VM that migrates is on two hosts: it ends when it is on one again."""
+        record = self._state.migration_of(vm.spec.name)
+        vm.restart_wanted = False
+        if record is None:
+            return self._powering.power_off(vm, reason)
+        cancelled = self._moving.cancel(vm.spec.name)
+        if record.started_s is None:
+            return [*cancelled, *self._powering.power_off(vm, reason)]
+        vm.off_wanted = reason
+        return cancelled
