@@ -1,9 +1,14 @@
 """What each host holds now, kept current through one pass of decisions."""
 
+import numpy as np
+import numpy.typing as npt
+
 from cluster.inventory.model import VmSpec
 from cluster.migration.spec import MigrationSpec
 from cluster.policy.admission import Slots
 from cluster.policy.state import ClusterState, VmRecord
+
+FloatArray = npt.NDArray[np.float64]
 
 
 class Usage:
@@ -14,20 +19,22 @@ class Usage:
     """
 
     def __init__(self, state: ClusterState) -> None:
-        self.held = state.occupancy()
+        self.held: dict[str, tuple[str, ...]] = {}
         self._state = state
         self._memory_mib = dict.fromkeys(state.hosts, 0)
         self._reserved_mhz = dict.fromkeys(state.hosts, 0.0)
-        self._cpu_mhz: dict[str, float] | None = None
+        self._loads: tuple[dict[str, int], FloatArray, FloatArray] | None = None
         self._slots = Slots(
             {name: host.spec for name, host in state.hosts.items()}, state.scenario.migration
         )
-        for vm, hosts in self.held.items():
-            for host in hosts:
-                self._memory_mib[host] += state.vms[vm].spec.memory_mib
-                self._reserved_mhz[host] += state.vms[vm].spec.cpu_reservation_mhz
+        for name, vm in state.vms.items():  # made once a decision: this loop is hot
+            self.held[name] = ()
+            if vm.host is not None:
+                self._count(vm, vm.host)
         for spec in state.running():
             self._slots.take(spec, state.vms[spec.vm].spec.datastore)
+            for host in (spec.source, spec.destination):
+                self.hold(state.vms[spec.vm], host)
 
     def free_mib(self, host: str, *, but: VmSpec | None = None) -> int:
         """Return the memory that a host has left, with `but` not counted there."""
@@ -43,15 +50,29 @@ class Usage:
             free += but.cpu_reservation_mhz
         return free
 
-    def cpu_mhz(self, host: str, *, but: VmRecord) -> float:
-        """Return the demand expected on a host, with `but` not counted."""
-        if self._cpu_mhz is None:
-            self._cpu_mhz = dict.fromkeys(self._state.hosts, 0.0)
-            for vm, hosts in self.held.items():
-                for at in hosts:
-                    self._cpu_mhz[at] += expected_mhz(self._state.vms[vm])
-        mine = expected_mhz(but) if host in self.held[but.spec.name] else 0.0
-        return self._cpu_mhz[host] - mine
+    def emptiest(self, vm: VmRecord) -> list[str]:
+        """Return the hosts by the load of their fuller resource if `vm` were there; ties by name."""
+        if self._loads is None:
+            self._loads = self._measured()
+        names, capacity, used = self._loads
+        there = np.add(used, (expected_mhz(vm), vm.spec.memory_mib))
+        for host in self.held[vm.spec.name]:
+            there[names[host]] = used[names[host]]
+        order = np.argsort((there / capacity).max(axis=1), kind="stable")
+        hosts = list(names)
+        return [hosts[at] for at in order.tolist()]
+
+    def _measured(self) -> tuple[dict[str, int], FloatArray, FloatArray]:
+        """Index by name, capacity and use: (hosts, 2) of expected MHz and MiB."""
+        specs = [self._state.hosts[name].spec for name in sorted(self._state.hosts)]
+        names = {spec.name: at for at, spec in enumerate(specs)}
+        capacity = np.array([(spec.cpu_mhz, spec.memory_mib) for spec in specs], np.float64)
+        used = np.zeros((len(specs), 2))
+        for vm, hosts in self.held.items():
+            for host in hosts:
+                record = self._state.vms[vm]
+                used[names[host]] += (expected_mhz(record), record.spec.memory_mib)
+        return names, capacity.reshape(-1, 2), used
 
     def full(self, spec: MigrationSpec) -> str:
         """Return what has no slot left for one more migration, or "" if there is one."""
@@ -64,14 +85,17 @@ class Usage:
 
     def hold(self, vm: VmRecord, host: str) -> None:
         """Count a VM on one more host."""
-        name = vm.spec.name
-        if host in self.held[name]:
-            return
-        self.held[name] = (*self.held[name], host)
-        self._memory_mib[host] += vm.spec.memory_mib
-        self._reserved_mhz[host] += vm.spec.cpu_reservation_mhz
-        if self._cpu_mhz is not None:
-            self._cpu_mhz[host] += expected_mhz(vm)
+        if host not in self.held[vm.spec.name]:
+            self._count(vm, host)
+            if self._loads is not None:
+                names, _, used = self._loads
+                used[names[host]] += (expected_mhz(vm), vm.spec.memory_mib)
+
+    def _count(self, vm: VmRecord, host: str) -> None:
+        spec = vm.spec
+        self.held[spec.name] = (*self.held[spec.name], host)
+        self._memory_mib[host] += spec.memory_mib
+        self._reserved_mhz[host] += spec.cpu_reservation_mhz
 
 
 def expected_mhz(vm: VmRecord) -> float:

@@ -286,4 +286,4 @@ def told(command) -> object:
 
 
 TestAnything = Anything.TestCase
-TestAnything.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAnything.settings = settings(max_examples=40, stateful_step_count=35, deadline=None)
