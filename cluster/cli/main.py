@@ -18,6 +18,7 @@ def main() -> None:
     \b
     Examples:
       vmotion run examples/quickstart.toml --out out
+      vmotion simulate examples/quickstart.toml --out out
       vmotion check my-scenario.toml
       vmotion schema > scenario.schema.json
     """
@@ -77,6 +78,46 @@ def run(
         )
     except KeyboardInterrupt:
         click.echo("vmotion: interrupted; nothing is left running", err=True)
+        status = 130
+    raise SystemExit(status)
+
+
+@main.command()
+@click.argument("scenario", type=click.Path())
+@click.option("--out", type=click.Path(file_okay=False), help="Write the run's files there.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json to stdout at the end.")
+@click.option("--seed", type=click.IntRange(0), help="Instead of the scenario's own seed.")
+@click.option(
+    "--duration", type=click.FloatRange(0, min_open=True), help="Virtual seconds to run for."
+)
+@click.option("--plain", is_flag=True, help="Print lines even on a terminal.")
+def simulate(
+    scenario: str,
+    out: str | None,
+    as_json: bool,
+    seed: int | None,
+    duration: float | None,
+    plain: bool,
+) -> None:
+    """Run a scenario in virtual time: the same decisions and files, without Ray or memory.
+
+    The same seed gives the same events.jsonl to the byte. Ctrl-C writes what there is.
+    The exit status is 1 if a VM found no host, or a checker found a promise broken.
+
+    \b
+    Examples:
+      vmotion simulate examples/quickstart.toml --out out
+      vmotion simulate examples/quickstart.toml --json | jq .migrations
+      vmotion simulate my.toml --seed 7 --duration 3600
+    """
+    try:
+        from cluster.cli.simulate import simulate_command
+
+        status = simulate_command(
+            scenario, out=out, as_json=as_json, seed=seed, duration_s=duration, plain=plain
+        )
+    except KeyboardInterrupt:
+        click.echo("vmotion: interrupted before the simulation began", err=True)
         status = 130
     raise SystemExit(status)
 

@@ -8,7 +8,7 @@ from cluster.actors.reports import Verification
 from cluster.actors.virtualcenter import ClusterView, EndedMigration, Happening, HostView
 from cluster.guests.clients import Gaps
 from cluster.inventory.model import MIB, Scenario
-from cluster.migration.spec import MigrationSpec, Trigger, not_begun
+from cluster.migration.spec import Trigger
 from cluster.observe.exporter import ActiveMigration, Exporter
 from cluster.observe.record import (
     DrsPass,
@@ -19,6 +19,7 @@ from cluster.observe.record import (
     migration_row,
 )
 from cluster.observe.rounds import RoundRow, round_rows
+from cluster.observe.story_rows import event_row, refused_row
 from cluster.observe.waterfall import Span, migration_span, pass_span
 from cluster.policy.messages import Record, Topic
 from cluster.policy.state import HostState
@@ -27,18 +28,6 @@ from cluster.policy.state import HostState
 _GAPS_S_MAX = 3.0
 # Probes go on for half a second after the switchover; stalls are known only then.
 _STALLS_S = 0.75
-
-_KINDS = {
-    (Topic.VM, "powered_on"): EventKind.VM_POWERED_ON,
-    (Topic.VM, "powered_off"): EventKind.VM_POWERED_OFF,
-    (Topic.VM, "power_on_failed"): EventKind.VM_FAILED,
-    (Topic.VM, "failed"): EventKind.VM_FAILED,
-    (Topic.VM, "demand_changed"): EventKind.DEMAND_CHANGED,
-    (Topic.DRS, "pass"): EventKind.DRS_PASSED,
-    (Topic.MIGRATION, "started"): EventKind.MIGRATION_STARTED,
-    (Topic.HOST, "connected"): EventKind.HOST_CHANGED,
-    (Topic.HOST, "failed"): EventKind.HOST_CHANGED,
-}
 
 
 class Recorder:
@@ -107,23 +96,11 @@ class Recorder:
 
     def _happening(self, one: Happening) -> EventRow:
         record = one.record
-        fields = dict(record.fields)
-        kind = _KINDS.get((record.topic, record.what), EventKind.NOTE)
-        if record.topic is Topic.MIGRATION and record.what in _ENDS:
-            kind = EventKind.MIGRATION_ENDED
-        if record.topic is Topic.DRS and record.what == "pass":
+        if (record.topic, record.what) == (Topic.DRS, "pass"):
             self._pass(one.time_s, record)
-        if record.topic is Topic.MIGRATION and record.what == "refused":
-            self._refused(one.time_s, record)
-        vm, host = fields.pop("vm", None), fields.pop("host", None)
-        return EventRow(
-            time_s=one.time_s,
-            kind=kind,
-            text=record.text,
-            vm=None if vm is None else str(vm),
-            host=None if host is None else str(host),
-            details=fields,
-        )
+        if (row := refused_row(one.time_s, record, self._scenario)) is not None:
+            self._refused(row)
+        return event_row(one.time_s, record)
 
     def _problem(self, time_s: float, text: str) -> EventRow:
         self.problems.append(text)
@@ -157,23 +134,10 @@ class Recorder:
         self.spans.append(pass_span(passed))
         self._exporter.drs_passed(passed)
 
-    def _refused(self, time_s: float, record: Record) -> None:
-        fields = dict(record.fields)
-        memory = {vm.name: vm.memory_bytes for vm in self._scenario.vms}
-        spec = MigrationSpec(
-            id=str(fields.get("migration", "")),
-            vm=str(fields.get("vm", "")),
-            source=str(fields.get("source") or ""),
-            destination=str(fields.get("destination") or ""),
-            epoch=0,
-            memory_bytes=memory.get(str(fields.get("vm", "")), 0),
-            mode=self._scenario.migration.mode,
-            trigger=Trigger(fields.get("trigger", Trigger.USER.value)),
-        )
-        row = migration_row(spec, not_begun(str(fields.get("reason", record.text)), now=time_s))
+    def _refused(self, row: MigrationRow) -> None:
         self.migrations.append(row)
         self._exporter.migration_ended(row)
-        if spec.trigger is Trigger.DRS:
+        if row.trigger is Trigger.DRS:
             self._exporter.recommendation_refused()
 
     def _note_gaps(self, time_s: float, cluster: Cluster) -> None:
@@ -273,9 +237,6 @@ class Recorder:
             state=host.state.value,
             imbalance=view.balance.imbalance,
         )
-
-
-_ENDS = frozenset({"completed", "aborted", "lost", "refused"})
 
 
 def _served(granted_mhz: float, demand_mhz: float) -> float:

@@ -2,9 +2,10 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 
@@ -13,9 +14,23 @@ from cluster.inventory.problems import ScenarioProblems
 from cluster.inventory.scenario import load
 
 if TYPE_CHECKING:
-    from cluster.cli.live_run import LiveRun
+    from cluster.observe.record import EventRow, MigrationRow, Summary, TimelineRow
+    from cluster.observe.rounds import RoundRow
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class Recorded(Protocol):
+    """The rows of a run, whichever engine made them."""
+
+    @property
+    def migrations(self) -> "Sequence[MigrationRow]": ...
+    @property
+    def rounds(self) -> "Sequence[RoundRow]": ...
+    @property
+    def timeline(self) -> "Sequence[TimelineRow]": ...
+    @property
+    def events(self) -> "Sequence[EventRow]": ...
 
 
 def run_command(
@@ -30,13 +45,9 @@ def run_command(
     plain: bool,
 ) -> int:
     """Run a scenario live and return the exit status; every error is a message, not a traceback."""
-    scenario = _load(path)
+    scenario = load_scenario(path, seed=seed, duration_s=duration_s)
     if scenario is None:
         return BAD_INPUT
-    if seed is not None:
-        scenario = replace(scenario, seed=seed)
-    if duration_s is not None:
-        scenario = replace(scenario, duration_s=duration_s)
     # Ray and plotly are heavy: a mistake in the file should not wait for them.
     from cluster.actors.cluster import ClusterFailed
     from cluster.actors.session import NoRay
@@ -58,16 +69,26 @@ def run_command(
                     scenario, view=view, exporter=exporter, server=server, address=ray_address
                 )
     except PortTakenError as error:
-        return _complain(str(error), BAD_INPUT)
+        return complain(str(error), BAD_INPUT)
     except (NoRay, ClusterFailed) as error:
-        return _complain(str(error), FAILED)
+        return complain(str(error), FAILED)
     except OSError as error:
-        return _complain(f"{error.filename or out}: {error.strerror}", FAILED)
+        return complain(f"{error.filename or out}: {error.strerror}", FAILED)
     except KeyboardInterrupt:
-        return _complain(
+        return complain(
             "interrupted before the cluster was up; nothing is left running", INTERRUPTED
         )
-    return _report(finished, out=out, as_json=as_json, console=console)
+    status = leave_behind(
+        out,
+        finished.summary,
+        finished.recorder,
+        failures=finished.failures,
+        as_json=as_json,
+        console=console,
+    )
+    if finished.interrupted:
+        return complain("interrupted; nothing is left running", INTERRUPTED)
+    return status
 
 
 def check_command(path: str, *, as_json: bool) -> int:
@@ -82,7 +103,7 @@ def check_command(path: str, *, as_json: bool) -> int:
             ]
             print(json.dumps(rows, indent=2))
         else:
-            _say_problems(found)
+            say_problems(found)
         return BAD_INPUT
     if as_json:
         print("[]")
@@ -105,50 +126,65 @@ def report_command(directory: str) -> int:
     try:
         path = rewrite_report(Path(directory))
     except (OSError, ValueError, KeyError) as error:
-        return _complain(f"{directory}: not the files of a run ({error})", BAD_INPUT)
+        return complain(f"{directory}: not the files of a run ({error})", BAD_INPUT)
     print(path)
     return DONE
 
 
-def _load(path: str) -> Scenario | None:
+def load_scenario(path: str, *, seed: int | None, duration_s: float | None) -> Scenario | None:
+    """Read a scenario, with another seed and duration if given; None when its problems were said."""
     try:
-        return load(path)
+        scenario = load(path)
     except ScenarioProblems as found:
-        _say_problems(found)
+        say_problems(found)
         return None
+    if seed is not None:
+        scenario = replace(scenario, seed=seed)
+    if duration_s is not None:
+        scenario = replace(scenario, duration_s=duration_s)
+    return scenario
 
 
-def _say_problems(found: ScenarioProblems) -> None:
+def say_problems(found: ScenarioProblems) -> None:
+    """Print every problem to stderr, and how many there are."""
     for problem in found.problems:
         print(problem, file=sys.stderr)
     count = len(found.problems)
     print(f"{count} problem{'s' if count > 1 else ''}", file=sys.stderr)
 
 
-def _complain(text: str, status: int) -> int:
+def complain(text: str, status: int) -> int:
+    """Print what went wrong to stderr; return the exit status."""
     print(f"vmotion: {text}", file=sys.stderr)
     return status
 
 
-def _report(finished: "LiveRun", *, out: str | None, as_json: bool, console: Console) -> int:
-    """Write the files, print the summary, and say what failed."""
+def leave_behind(
+    out: str | None,
+    summary: "Summary",
+    rows: "Recorded",
+    *,
+    failures: Sequence[str],
+    as_json: bool,
+    console: Console,
+) -> int:
+    """Write the files, print the summary, and say what failed; return the exit status.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
     from cluster.observe.outputs import write_run
     from cluster.observe.rows import to_json
     from cluster.observe.story import summary_text
 
-    recorder = finished.recorder
     if out is not None:
-        write_run(
-            Path(out), finished.summary, recorder.migrations, recorder.timeline, recorder.events
-        )
+        write_run(Path(out), summary, rows.migrations, rows.timeline, rows.events, rows.rounds)
     if as_json:
-        print(json.dumps(to_json(finished.summary), indent=2))
+        print(json.dumps(to_json(summary), indent=2))
     else:
-        console.print(summary_text(finished.summary), highlight=False)
+        console.print(summary_text(summary), highlight=False)
         if out is not None:
             console.print(f"files: {out}/", highlight=False)
-    for failure in finished.failures:
+    for failure in failures:
         print(f"vmotion: {failure}", file=sys.stderr)
-    if finished.interrupted:
-        return _complain("interrupted; nothing is left running", INTERRUPTED)
-    return FAILED if finished.failures else DONE
+    return FAILED if failures else DONE

@@ -1,41 +1,28 @@
 """What a simulated run leaves behind, in the rows that a live run writes too."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from cluster.inventory.model import Scenario
-from cluster.migration.spec import MigrationSpec, Outcome, Trigger, not_begun
+from cluster.migration.spec import MigrationSpec, Outcome
 from cluster.observe.record import (
     DrsPass,
-    EventKind,
     EventRow,
     MigrationRow,
     TimelineRow,
     migration_row,
 )
-from cluster.policy.messages import Record, Topic
+from cluster.observe.rounds import RoundRow, round_rows
+from cluster.observe.story_rows import event_row, refused_row
+from cluster.policy.messages import Record
 from cluster.simulation.evenness import Evenness
 from cluster.simulation.fleet import OFF, FloatArray
 from cluster.simulation.world import World
 from drs import Plan
 
 _DIGITS = 9
-_KINDS = {
-    (Topic.VM, "powered_on"): EventKind.VM_POWERED_ON,
-    (Topic.VM, "powered_off"): EventKind.VM_POWERED_OFF,
-    (Topic.VM, "power_on_failed"): EventKind.VM_FAILED,
-    (Topic.VM, "failed"): EventKind.VM_FAILED,
-    (Topic.VM, "demand_changed"): EventKind.DEMAND_CHANGED,
-    (Topic.DRS, "pass"): EventKind.DRS_PASSED,
-    (Topic.MIGRATION, "started"): EventKind.MIGRATION_STARTED,
-    (Topic.MIGRATION, "completed"): EventKind.MIGRATION_ENDED,
-    (Topic.MIGRATION, "aborted"): EventKind.MIGRATION_ENDED,
-    (Topic.MIGRATION, "lost"): EventKind.MIGRATION_ENDED,
-    (Topic.MIGRATION, "refused"): EventKind.MIGRATION_ENDED,
-    (Topic.HOST, "connected"): EventKind.HOST_CHANGED,
-    (Topic.HOST, "failed"): EventKind.HOST_CHANGED,
-}
 
 
 class Recorder:
@@ -49,6 +36,7 @@ class Recorder:
         self._scenario = scenario
         self.events: list[EventRow] = []
         self.migrations: list[MigrationRow] = []
+        self.rounds: list[RoundRow] = []
         self.timeline: list[TimelineRow] = []
         self.passes: list[DrsPass] = []
         self.unmet_ratios: list[float] = []
@@ -63,20 +51,11 @@ class Recorder:
 
     def recorded(self, time_s: float, record: Record) -> None:
         """Take an entry of the Center's story."""
-        fields = dict(record.fields)
-        if (record.topic, record.what) == (Topic.MIGRATION, "refused"):
-            self._refused(time_s, record)
-        vm, host = fields.pop("vm", None), fields.pop("host", None)
-        self.events.append(
-            EventRow(
-                time_s=round(time_s, _DIGITS),
-                kind=_KINDS.get((record.topic, record.what), EventKind.NOTE),
-                text=record.text,
-                vm=None if vm is None else str(vm),
-                host=None if host is None else str(host),
-                details={name: _rounded(value) for name, value in fields.items()},
-            )
-        )
+        if (refused := refused_row(time_s, record, self._scenario)) is not None:
+            self.migrations.append(refused)
+        row = event_row(round(time_s, _DIGITS), record)
+        details = {name: _rounded(value) for name, value in row.details.items()}
+        self.events.append(replace(row, details=details))
 
     def planned(self, time_s: float, plan: Plan, *, solve_s: float) -> None:
         """Take a plan of DRS and the wall-clock time that it took; the story never holds that."""
@@ -95,6 +74,7 @@ class Recorder:
     def ended(self, spec: MigrationSpec, outcome: Outcome, demand_faults: int) -> None:
         """Take a migration that has ended."""
         self.migrations.append(migration_row(spec, outcome, demand_faults=demand_faults))
+        self.rounds += round_rows(spec, outcome)
 
     def sampled(self, world: World, demand_mhz: FloatArray, granted_mhz: FloatArray) -> None:
         """Take the sample that has just been reported: a row a host."""
@@ -128,23 +108,6 @@ class Recorder:
                     imbalance=imbalance,
                 )
             )
-
-    def _refused(self, time_s: float, record: Record) -> None:
-        fields = dict(record.fields)
-        vm = str(fields.get("vm", ""))
-        memory = {spec.name: spec.memory_bytes for spec in self._scenario.vms}
-        spec = MigrationSpec(
-            id=str(fields.get("migration", "")),
-            vm=vm,
-            source=str(fields.get("source") or ""),
-            destination=str(fields.get("destination") or ""),
-            epoch=0,
-            memory_bytes=memory.get(vm, 0),
-            mode=self._scenario.migration.mode,
-            trigger=Trigger(fields.get("trigger", Trigger.USER.value)),
-        )
-        outcome = not_begun(str(fields.get("reason", record.text)), now=time_s)
-        self.migrations.append(migration_row(spec, outcome))
 
 
 def _rounded(value: object) -> object:

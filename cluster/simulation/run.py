@@ -14,7 +14,9 @@ from cluster.observe.record import (
     Summary,
     TimelineRow,
 )
+from cluster.observe.rounds import RoundRow
 from cluster.observe.summary import summarise
+from cluster.policy.state import PowerState
 from cluster.simulation.checking import check, check_end
 from cluster.simulation.faults import NO_FAULTS, Faults
 from cluster.simulation.mishaps import plan_mishaps
@@ -29,14 +31,17 @@ class SimulatedRun:
     """What a simulation found; the rows are those of a live run's files.
 
     Attributes:
+        failures: Why the run has failed; empty if all went well.
         interrupted: Ctrl-C came before the end; the rows tell what happened until then.
     """
 
     summary: Summary
     migrations: Sequence[MigrationRow]
+    rounds: Sequence[RoundRow]
     timeline: Sequence[TimelineRow]
     events: Sequence[EventRow]
     passes: Sequence[DrsPass]
+    failures: tuple[str, ...]
     interrupted: bool
 
 
@@ -95,6 +100,7 @@ class _Run:
         self._seed = seed
         self._faults = faults
         self._recorder = Recorder(scenario)
+        self._failures: list[str] = []
         watcher = Watcher(
             recorded=self._recorder.recorded, planned=self._planned, ended=self._recorder.ended
         )
@@ -115,13 +121,9 @@ class _Run:
         self._note(EventKind.RUN_STARTED, f"{scenario.name} begins, simulated, seed {self._seed}")
         try:
             world.start()
-            plan_mishaps(world, self._faults)
-            for time_s in sample_times(scenario.duration_s, scenario.sample_s):
-                # The sample comes before a DRS pass that is due at the same moment.
-                world.clock.at(time_s, self._sample, first=True)
-                world.clock.run_until(time_s)
-                if looked is not None:
-                    looked(time_s)
+            if self._all_up():
+                plan_mishaps(world, self._faults)
+                self._play(looked)
             world.drain()
         except KeyboardInterrupt:
             self._note(EventKind.RUN_ENDED, f"{scenario.name} was interrupted")
@@ -151,11 +153,30 @@ class _Run:
         return SimulatedRun(
             summary=summary,
             migrations=recorder.migrations,
+            rounds=recorder.rounds,
             timeline=recorder.timeline,
             events=recorder.events,
             passes=recorder.passes,
+            failures=tuple(self._failures),
             interrupted=interrupted,
         )
+
+    def _all_up(self) -> bool:
+        """Whether every VM found a host; without one of them it would be another experiment."""
+        vms = self._world.center.state.vms.items()
+        off = [name for name, vm in vms if vm.power is PowerState.OFF]
+        if off:
+            self._failures.append(f"not powered on: {', '.join(off)}")
+        return not off
+
+    def _play(self, looked: Callable[[float], None] | None) -> None:
+        clock = self._world.clock
+        for time_s in sample_times(self._scenario.duration_s, self._scenario.sample_s):
+            # The sample comes before a DRS pass that is due at the same moment.
+            clock.at(time_s, self._sample, first=True)
+            clock.run_until(time_s)
+            if looked is not None:
+                looked(time_s)
 
     def _sample(self) -> None:
         demand, granted = self._world.sample()

@@ -48,7 +48,7 @@ def minimal(tmp_path):
 
 def test_every_command_has_help_with_an_example():
     assert "Examples:" in vmotion("--help").stdout
-    for command in ("run", "check", "schema", "report"):
+    for command in ("run", "simulate", "check", "schema", "report"):
         said = vmotion(command, "--help")
         assert 0 == said.returncode
         assert "Example" in said.stdout

@@ -1,0 +1,71 @@
+"""`vmotion simulate`: a scenario in virtual time, from the command line to exit status."""
+
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from cluster.cli.run import BAD_INPUT, FAILED, INTERRUPTED, complain, leave_behind, load_scenario
+from cluster.cli.virtual_progress import open_progress
+from cluster.simulation.run import simulate
+from cluster.simulation.seat import WorldBroken
+
+
+def simulate_command(
+    path: str,
+    *,
+    out: str | None,
+    as_json: bool,
+    seed: int | None,
+    duration_s: float | None,
+    plain: bool,
+) -> int:
+    """Simulate a scenario and return the exit status; every error is a message, not a traceback."""
+    scenario = load_scenario(path, seed=seed, duration_s=duration_s)
+    if scenario is None:
+        return BAD_INPUT
+    # The summary as JSON is stdout's alone; people watch stderr then.
+    console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
+    # What ends a batch job ends it as Ctrl-C does: with its files.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def looked(virtual_s: float) -> None:
+        # A solve of CP-SAT takes Ctrl-C for itself, and leaves the system's default behind:
+        # death without files.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        progress.show(virtual_s)
+
+    try:
+        if out is not None:
+            Path(out).mkdir(parents=True, exist_ok=True)
+        progress = open_progress(console, scenario.duration_s, plain=plain, clock=time.monotonic)
+        with progress:
+            finished = simulate(scenario, looked=looked)
+        status = leave_behind(
+            out,
+            finished.summary,
+            finished,
+            failures=finished.failures,
+            as_json=as_json,
+            console=console,
+        )
+    except WorldBroken as error:
+        return complain(
+            f"a promise was broken: {error}\n"
+            f"replay: {replay(path, seed=scenario.seed, duration_s=duration_s)}",
+            FAILED,
+        )
+    except OSError as error:
+        return complain(f"{error.filename or out}: {error.strerror}", FAILED)
+    if finished.interrupted:
+        return complain("interrupted; the files tell what happened until then", INTERRUPTED)
+    return status
+
+
+def replay(path: str, *, seed: int, duration_s: float | None) -> str:
+    """Return the command that repeats a simulation exactly."""
+    shorter = [] if duration_s is None else ["--duration", repr(duration_s)]
+    return shlex.join(["vmotion", "simulate", path, "--seed", str(seed), *shorter])

@@ -1,0 +1,159 @@
+"""`vmotion simulate`: its files and statuses, the same bytes twice, and what an interrupt leaves."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from cluster.cli.simulate import replay
+from cluster.cli.virtual_progress import progress_text
+from cluster.observe.outputs import read_events, read_migrations, read_rounds, read_timeline
+
+SCENARIO = """
+[scenario]
+duration_s = 60
+seed = 3
+
+[[host]]
+name = "esx"
+count = 3
+cpu_mhz = 4000
+memory_mib = 1024
+nic = "1GbE"
+
+[[vm]]
+name = "vm"
+count = 8
+host = ["esx-1", "esx-2"]
+memory_mib = 64
+cpu_mhz = 2000
+demand = { sine = { mean_mhz = 800, amplitude_mhz = 600, period_s = 40 } }
+guest = "writer"
+
+[vm.params]
+rate_mb_s = 20
+working_set_mib = 8
+
+[drs]
+interval_s = 10
+window_s = 10
+threshold = 5
+cooldown_s = 5
+
+[[event]]
+at_s = 5
+kind = "migrate"
+vms = "vm-1"
+destination = "esx-3"
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SCENARIO)
+    return path
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "cluster.cli", "simulate", *map(str, arguments)]
+
+
+def simulated(*arguments, **environment):
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, **environment},
+    )
+
+
+def test_it_leaves_the_files_of_a_run(scenario, tmp_path):
+    said = simulated(scenario, "--out", tmp_path / "out", "--json")
+
+    assert (0, "") == (said.returncode, said.stderr.split("files:")[0])
+    summary = json.loads(said.stdout)
+    assert ("simulated", 3, 60.0) == (summary["engine"], summary["seed"], summary["duration_s"])
+    assert summary == json.loads((tmp_path / "out" / "summary.json").read_text())
+    migrations = read_migrations(tmp_path / "out")
+    assert summary["migrations"]["started"] == len(migrations) > 0
+    assert sum(row.rounds for row in migrations) == len(read_rounds(tmp_path / "out"))
+    assert 3 * 60 == len(read_timeline(tmp_path / "out"))
+    assert "small has ended" == read_events(tmp_path / "out")[-1].text
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_the_same_seed_in_two_processes_gives_the_same_bytes(scenario, tmp_path):
+    # The hash seed differs, so that an order taken from a set of texts would show.
+    for number in (1, 2):
+        said = simulated(scenario, "--out", tmp_path / str(number), PYTHONHASHSEED=str(number))
+        assert 0 == said.returncode, said.stderr
+
+    first, second = ((tmp_path / run / "events.jsonl").read_bytes() for run in ("1", "2"))
+    assert len(first) > 1000
+    assert first == second
+
+
+def test_another_seed_and_a_shorter_time(scenario):
+    said = simulated(scenario, "--seed", "9", "--duration", "7.5", "--json")
+    summary = json.loads(said.stdout)
+
+    assert (9, 7.5) == (summary["seed"], summary["duration_s"])
+
+
+def test_a_vm_without_room_fails_the_run(scenario, tmp_path):
+    # Four VMs, three hosts, and on each room for one.
+    text = SCENARIO.replace(
+        'count = 8\nhost = ["esx-1", "esx-2"]\nmemory_mib = 64', "count = 4\nmemory_mib = 700"
+    )
+    scenario.write_text(text)
+    said = simulated(scenario, "--out", tmp_path / "out")
+
+    assert 1 == said.returncode
+    assert "not powered on: vm-4" in said.stderr
+    assert "Traceback" not in said.stderr
+    assert (tmp_path / "out" / "summary.json").exists()
+
+
+def test_an_interrupt_leaves_what_there_is(scenario, tmp_path):
+    scenario.write_text(SCENARIO.replace("duration_s = 60", "duration_s = 5e6"))
+    with subprocess.Popen(
+        command(scenario, "--out", tmp_path / "out"), stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as run:
+        assert run.stdout is not None
+        run.stdout.readline()  # the first line of progress: it is under way
+        run.send_signal(signal.SIGINT)
+        _, stderr = run.communicate(timeout=100)
+
+    assert 130 == run.returncode
+    assert b"interrupted" in stderr
+    assert "small was interrupted" == read_events(tmp_path / "out")[-1].text
+
+
+def test_on_a_terminal_there_is_a_bar(scenario):
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        command(scenario), stdout=theirs, stderr=subprocess.PIPE, timeout=100, check=False
+    )
+    os.close(theirs)
+    shown = os.read(ours, 1 << 20).decode()
+    os.close(ours)
+
+    assert 0 == done.returncode, done.stderr
+    assert "0:01:00 of 0:01:00 (100 %)" in shown
+
+
+def test_progress_says_time_speed_and_end():
+    assert "1:00:00 of 24:00:00 (4 %), 1,800 times real time, 46 s left" == progress_text(
+        3600.0, 86400.0, 2.0
+    )
+
+
+def test_the_replaying_command_survives_a_shell():
+    expected = "vmotion simulate 'my lab.toml' --seed 7 --duration 12.5"
+    assert expected == replay("my lab.toml", seed=7, duration_s=12.5)
