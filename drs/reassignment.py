@@ -6,6 +6,7 @@ process moves. The problem statement: "Google ROADEF/EURO challenge 2011-2012: M
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +21,10 @@ from drs.model import BoolArray, FloatArray, IntArray
 # Cumulative chances of the kernel's proposals: shift, swap, away home or elsewhere, trade.
 CHANCES = np.array([0.40, 0.90, 0.95, 1.0])
 CHUNK_STEPS = 200_000
-# Temperatures as parts of the initial cost; tried on a1_4, a2_2, a2_5 and b_1.
-HOT, COLD = 0.05, 1e-6
+# Temperatures as multiples of the initial cost of a process. Above HOT the equilibrium is worse than
+# the initial assignment (seen on a1_4, a2_2, a2_5 and b_1), below COLD hardly anything is accepted.
+HOT, COLD, FROZEN = 6.0, 6e-3, 6e-6
+FREEZING = 0.9  # part of the time after which it cools from COLD to FROZEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,12 +178,12 @@ def solve(
     def run(worker: int) -> tuple[float, IntArray]:
         rng = np.random.default_rng((seed, worker))
         ground = kernel.ground(terrain, problem.initial, sites, nears, 0, no_scale)
-        hot, cold = HOT * float(ground.sums[kernel.TOTAL]), COLD * float(ground.sums[kernel.TOTAL])
+        unit = float(ground.sums[kernel.TOTAL]) / problem.initial.size
         while True:
             part = (time.perf_counter() - begin_s) / seconds
             if part >= 1.0:
                 return float(ground.sums[kernel.BEST]), ground.best_at
-            heat = max(hot * (cold / hot) ** part, 1e-9)
+            heat = max(unit * _temperature(part), 1e-9)
             kernel.anneal(
                 terrain, ground, int(rng.integers(2**31)), CHUNK_STEPS, heat, heat,
                 chances, no_scale, kernel.BEST_TOTAL, nothing, nothing,
@@ -191,3 +194,10 @@ def solve(
     with ThreadPoolExecutor(workers) as pool:
         cost, at = min(pool.map(run, range(workers)), key=lambda found: found[0])
     return at, cost
+
+
+def _temperature(part: float) -> float:
+    """From HOT to COLD geometrically, then quickly to FROZEN; part in 0 ... 1 of the time."""
+    if part < FREEZING:
+        return HOT * math.pow(COLD / HOT, part / FREEZING)
+    return COLD * math.pow(FROZEN / COLD, (part - FREEZING) / (1.0 - FREEZING))

@@ -93,11 +93,12 @@ def reoptimise(
         hosts = _neighbourhood(best, rng)
         if hosts.size < 2 or patience.spent():
             break
-        # A target of 0 is never reached: there the preference says how far to go.
-        wanted = aim.target > 0.0 or policy.preference is Preference.EVENER
+        # A target of 0 is never reached: there only a model of the whole cluster goes on, if asked to.
+        whole = hosts.size == int(best.instance.usable.sum())
+        wanted = aim.target > 0.0 or (policy.preference is Preference.EVENER and whole)
         for evener in (True, False) if wanted and best.imbalance() > aim.target else (False,):
             best = _solve_once(best, hosts, policy, aim, evener=evener, rng=rng, patience=patience)
-        if hosts.size == int(best.instance.usable.sum()):
+        if whole:
             break  # solved as a whole: another round would find the same
     return best
 
@@ -162,6 +163,10 @@ def better(trial: Layout, best: Layout, aim: Aim, policy: Policy) -> bool:
     if not MoveLimits.of(policy).hold(trial):
         return False
     excess = max(trial.imbalance() - aim.target, 0.0) - max(best.imbalance() - aim.target, 0.0)
+    # As even as the aim in every resource, unless a better mean is what is wanted.
+    kept = policy.preference is Preference.EVENER or aim.holds(trial) or not aim.holds(best)
+    if not kept:
+        return False
     if excess < -1e-12:
         # What goes further than the greedy went must pay as the greedy's moves did.
         return not policy.cost_benefit or worthless(trial, policy) <= worthless(best, policy)
