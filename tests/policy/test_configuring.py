@@ -1,0 +1,129 @@
+"""Facts that change while the cluster runs, and stop a migration up to its commit."""
+
+from dataclasses import replace
+
+import pytest
+
+from cluster.inventory.model import DrsSettings
+from cluster.inventory.switches import VirtualSwitch
+from cluster.policy.licence_terms import Feature
+from cluster.policy.messages import (
+    GrantCommit,
+    HostFailed,
+    HostReconfigured,
+    LicencesChecked,
+    MaintenanceRequested,
+    RefuseCommit,
+    VmReconfigured,
+)
+from cluster.policy.snapshot import snapshot_of
+from drs import Automation
+from tests.policy.building import LIMITS_OF_ONE, Hand, scenario, vm
+
+
+def hand_of(*vms, **fields) -> Hand:
+    return Hand(scenario("abc", vms or [vm("v", "a")], **fields)).up()
+
+
+def vm_with(hand: Hand, name: str = "v", **fields) -> VmReconfigured:
+    return VmReconfigured(spec=replace(hand.state.vms[name].spec, **fields))
+
+
+def host_with(hand: Hand, name: str, **fields) -> HostReconfigured:
+    return HostReconfigured(spec=replace(hand.state.hosts[name].spec, **fields))
+
+
+def unlicensed(name: str, feature: Feature = Feature.VMOTION) -> LicencesChecked:
+    return LicencesChecked(lacking=((name, feature, f"{name} is not licensed"),))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda h: vm_with(h, local_devices=("CD/DVD drive 1",)), "CD/DVD drive 1"),
+        (lambda h: vm_with(h, cpu_affinity=(0,)), "bound to CPU 0"),
+        (lambda _: unlicensed("a"), "a is not licensed"),
+        (lambda _: unlicensed("b"), "b is not licensed"),
+        (lambda _: MaintenanceRequested(host="b"), "b is entering maintenance mode"),
+        (lambda h: host_with(h, "b", datastores=()), "b does not reach shared"),
+        (lambda h: host_with(h, "b", vmotion=False), "VMotion is off on b"),
+        (
+            lambda h: host_with(h, "b", switches=(VirtualSwitch(name="vSwitch0"),)),
+            "b has no VMkernel port group for VMotion",
+        ),
+    ],
+)
+def test_a_change_after_the_start_stops_the_migration_before_its_commit(change, reason):
+    hand = hand_of()
+    spec = hand.begun("v", "b")
+    hand.send(change(hand))
+    answer = hand.commit(spec)
+    assert isinstance(answer, RefuseCommit)
+    assert reason in answer.reason
+    assert "a" == hand.where()["v"]
+
+
+def test_a_change_after_the_commit_comes_too_late():
+    hand = hand_of()
+    spec = hand.begun("v", "b")
+    hand.commit(spec)
+    hand.send(unlicensed("b"))
+    assert isinstance(hand.commit(spec), GrantCommit)
+
+
+def test_a_change_while_it_waits_is_refused_at_once():
+    hand = hand_of(vm("v", "a"), vm("w", "a"), migration=LIMITS_OF_ONE)
+    hand.begun("v", "b")
+    hand.request("w", "c")
+    notes = hand.notes(vm_with(hand, "w", clustered=True))
+    assert "w → c: refused, w shares a disk with another VM of a cluster" in notes
+
+
+def test_a_change_to_the_better_lets_it_go():
+    hand = hand_of(vm("v", "a", cpu_affinity=(0,)))
+    assert "refused" in hand.request("v", "b")[0].text
+    assert ["v is configured anew"] == hand.notes(vm_with(hand, cpu_affinity=()))
+    assert "b" == hand.begun("v", "b").destination
+
+
+def test_licences_that_go_and_come_are_said_once():
+    hand = hand_of()
+    assert ["a is not licensed"] == hand.notes(unlicensed("a"))
+    assert [] == hand.notes(unlicensed("a"))
+    assert ["a is licensed for VMotion again"] == hand.notes(LicencesChecked())
+
+
+@pytest.mark.parametrize("feature", [Feature.VMOTION, Feature.DRS])
+def test_drs_moves_nothing_from_or_to_a_host_that_is_not_licensed(feature):
+    hand = hand_of(vm("v", "a"), vm("w", "b"), drs=DrsSettings())
+    hand.send(unlicensed("b", feature))
+    snapshot = snapshot_of(hand.state)
+    assert [[True, False, True]] * 2 == snapshot.allowed.tolist()
+    assert (None, Automation.DISABLED) == snapshot.automation
+
+
+def test_a_running_vm_keeps_its_memory():
+    hand = hand_of()
+    assert ["v: the memory of a VM that is on cannot change"] == hand.notes(
+        vm_with(hand, memory_mib=512)
+    )
+    assert 256 == hand.state.vms["v"].spec.memory_mib
+    hand.send(HostFailed(host="a", reason="died"))
+    hand.send(vm_with(hand, memory_mib=512))
+    assert 512 == hand.state.vms["v"].spec.memory_mib
+
+
+def test_a_host_keeps_room_for_its_vms():
+    hand = hand_of()
+    assert ["a: its VMs hold 256 MiB, more than 255"] == hand.notes(
+        host_with(hand, "a", memory_mib=255)
+    )
+    assert ["a is configured anew"] == hand.notes(host_with(hand, "a", memory_mib=256))
+
+
+def test_unknown_names_are_refused():
+    hand = hand_of()
+    ghost = replace(hand.state.vms["v"].spec, name="ghost")
+    assert ["there is no VM ghost"] == hand.notes(VmReconfigured(spec=ghost))
+    nowhere = replace(hand.state.hosts["a"].spec, name="nowhere")
+    assert ["there is no host nowhere"] == hand.notes(HostReconfigured(spec=nowhere))
