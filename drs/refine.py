@@ -16,6 +16,7 @@ from drs.policy import Budget, DeadlineBudget, Policy, Preference
 NEIGHBOUR_ITEMS_MAX = 30
 CPSAT_UNITS_MAX = 0.2
 STEPS_PER_MODEL = 10_000
+SEARCHING = 0.75  # of the time to a deadline; the rest is for the schedule and the reasons
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,7 +29,8 @@ class Patience:
     @classmethod
     def of(cls, budget: Budget, now: float) -> Patience:
         if isinstance(budget, DeadlineBudget):
-            return cls(steps_left=2**62, end_s=time.perf_counter() + budget.deadline_s - now)
+            seconds = SEARCHING * (budget.deadline_s - now)
+            return cls(steps_left=2**62, end_s=time.perf_counter() + seconds)
         return cls(steps_left=budget.steps, end_s=None)
 
     def seconds_left(self) -> float | None:
