@@ -19,11 +19,12 @@ from drs.reasons import explain
 from drs.refine import NEIGHBOUR_ITEMS_MAX, Aim, Patience, better, reoptimise, send_home
 from drs.repair import CELLS_MAX, candidate_hosts, concerned, first_fit, widened
 from drs.schedule import Schedule, schedule
-from drs.search import greedy
+from drs.search import PLAIN_CELLS_MAX, greedy
 
 REPAIRS_MAX = 3
 RESCHEDULES_MAX = 20
 NEIGHBOURHOODS_MAX = 8
+SMALL_ROUNDS_MAX = 12
 ANNEALINGS_MAX = 2
 
 
@@ -114,13 +115,20 @@ def search(
 def _refine(
     baseline: Layout, policy: Policy, aim: Aim, *, rng: np.random.Generator, patience: Patience
 ) -> Layout:
-    from drs.improve import improve  # numba's import takes most of a second
-
     limits = MoveLimits.of(policy)
     best = baseline.copy()
     send_home(best, aim)
-    if best.at.size <= NEIGHBOUR_ITEMS_MAX:  # one exact model answers for the whole cluster
-        return reoptimise(best, policy, aim, rng=rng, patience=patience, rounds_max=1)
+    # One exact model answers for a tiny cluster; for small ones some of its hosts at a time do, and
+    # spare a first pass the seconds in which the annealing is compiled.
+    if (
+        best.at.size <= NEIGHBOUR_ITEMS_MAX
+        or best.at.size * best.instance.usable.size <= PLAIN_CELLS_MAX
+    ):
+        return reoptimise(
+            best, policy, aim, rng=rng, patience=patience, rounds_max=SMALL_ROUNDS_MAX
+        )
+    from drs.improve import improve  # numba's import takes most of a second
+
     if policy.preference is Preference.EVENER:
         tight = MoveLimits(
             moves_max=min(limits.moves_max, baseline.moves_total),

@@ -13,8 +13,11 @@ import numpy as np
 
 from drs.layout import Layout
 from drs.limits import MoveLimits
+from drs.model import FloatArray
 from drs.objective import benefit_s
 from drs.policy import Policy
+
+PLAIN_CELLS_MAX = 1024  # items × hosts up to which compiled code is not worth loading
 
 
 def greedy(layout: Layout, policy: Policy, *, target: float, steps_max: int | None = None) -> int:
@@ -26,31 +29,83 @@ def greedy(layout: Layout, policy: Policy, *, target: float, steps_max: int | No
     alike is the standard deviation; on unequal hosts it may differ, and a step is then only kept if
     the standard deviation falls too.
     """
+    instance = layout.instance
+    if int(instance.usable.sum()) < 2 or not layout.at.size or not math.isfinite(target):
+        return 0
+    limit = 4 * layout.at.size if steps_max is None else steps_max
+    if layout.at.size * instance.usable.size <= PLAIN_CELLS_MAX:
+        return plain_greedy(layout, policy, target=target, steps_max=limit)
+    return compiled_greedy(layout, policy, target=target, steps_max=limit)
+
+
+def gains_worth_taking(layout: Layout, policy: Policy) -> FloatArray:
+    """(I,) the drop of unevenness at which a move of each item pays; 0 when it need not."""
+    unit_s = benefit_s(1.0, 0.0, layout.instance, policy)
+    if policy.cost_benefit and unit_s > 0.0:
+        worth: FloatArray = layout.instance.cost_s / unit_s
+        return worth
+    return np.zeros(layout.at.size)
+
+
+def plain_greedy(layout: Layout, policy: Policy, *, target: float, steps_max: int) -> int:
+    """The loop as it is published: every item against every host at every step, as matrices.
+
+    For small clusters: the first use of compiled code on a machine costs seconds of compiling.
+    """
+    instance, limits = layout.instance, MoveLimits.of(policy)
+    r, hosts = instance.resources, int(instance.usable.sum())
+    scale = np.where(
+        instance.usable[:, None], 1.0 / np.maximum(instance.capacity[:, :r], 1e-300), 0.0
+    )
+    square, use = instance.weight * scale**2, instance.use[:, :r]
+    active = instance.movable & ~instance.resting & instance.usable[layout.at]
+    pays = gains_worth_taking(layout, policy)
+    retired = np.zeros(layout.at.size, np.bool_)
+    steps = 0
+    for _ in range(steps_max + layout.at.size):
+        now = layout.imbalance()
+        if now <= target or steps >= steps_max:
+            break
+        slope = 2.0 * square * (layout.used[:, :r] - layout.even * instance.capacity[:, :r])
+        relief = (use * slope[layout.at] - use * use * square[layout.at]).sum(axis=1)
+        gains = relief[:, None] - use @ slope.T - (use * use) @ square.T
+        for item in np.flatnonzero(active & ~retired).tolist():
+            gains[item, ~layout.open_hosts(item)] = -np.inf
+        gains[~active | retired] = -np.inf
+        gains[:, layout.moved >= limits.moves_per_host_max] = -np.inf
+        good = hosts * policy.goodness_min * max(2.0 * now - policy.goodness_min, 0.0)
+        gains[gains < np.maximum(pays, good)[:, None]] = -np.inf
+        item, host = (int(x) for x in np.unravel_index(int(np.argmax(gains)), gains.shape))
+        if not gains[item, host] > 0.0:
+            break
+        source = int(layout.at[item])
+        layout.place(item, host)
+        if layout.imbalance() >= now or not limits.hold(layout):
+            layout.place(item, source)
+            retired[item] = True
+            continue
+        steps += 1
+    return steps
+
+
+def compiled_greedy(layout: Layout, policy: Policy, *, target: float, steps_max: int) -> int:
+    """The same steps as `plain_greedy` from a lazily updated table, in machine code."""
     from drs import greedy_kernel, kernel  # numba's import takes most of a second
     from drs.terrain import load_scale, priced, terrain_of
 
     instance = layout.instance
-    hosts = int(instance.usable.sum())
-    if hosts < 2 or not layout.at.size or not math.isfinite(target):
-        return 0
     terrain = priced(terrain_of(instance, MoveLimits.of(policy)), layout, instance.weight)
     ground = kernel.ground(terrain, layout.at, 0, 0, 0, load_scale(instance))
-    unit_s = benefit_s(1.0, 0.0, instance, policy)
-    pays = (
-        instance.cost_s / unit_s
-        if policy.cost_benefit and unit_s > 0.0
-        else np.zeros(layout.at.size)
-    )
     steps = greedy_kernel.greedy_steps(
         terrain,
         ground,
         instance.movable & ~instance.resting & instance.usable[layout.at],
-        pays,
+        gains_worth_taking(layout, policy),
         load_scale(instance),
         instance.weight,
         target,
         policy.goodness_min,
-        4 * layout.at.size if steps_max is None else steps_max,
+        steps_max,
     )
     for item in np.flatnonzero(ground.at != layout.at).tolist():
         layout.place(item, int(ground.at[item]))
