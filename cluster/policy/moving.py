@@ -85,7 +85,8 @@ class Moving:
             return [RefuseCommit(migration=spec.id, reason=record.refusal)]
         record.committed = True
         vm = self._state.vms[spec.vm]
-        vm.host, vm.epoch = spec.destination, spec.epoch
+        vm.epoch = spec.epoch
+        self._state.place(vm, spec.destination)
         return [GrantCommit(migration=spec.id)]
 
     def ended(self, migration: str, outcome: Outcome, *, now: float) -> list[Command]:

@@ -32,7 +32,7 @@ class Powering:
         migrating = {record.spec.vm for record in self._state.migrations.values()}
         lost = {
             name: vm
-            for name, vm in self._state.vms.items()
+            for name, vm in self._state.residents[None].items()
             if vm.restart_wanted and name not in migrating
         }
         if not lost:
@@ -66,7 +66,8 @@ class Powering:
         name = vm.spec.name
         epoch = self._state.ownership.next_epoch(name)
         self._state.ownership.claim(name, epoch=epoch, source=None, host=host)
-        vm.host, vm.epoch, vm.power, vm.ended_reason = host, epoch, PowerState.STARTING, ""
+        vm.epoch, vm.power, vm.ended_reason = epoch, PowerState.STARTING, ""
+        self._state.place(vm, host)
         vm.restart_wanted = False
         usage.hold(vm, host)
         return [PowerOn(vm=name, host=host, epoch=epoch)]
@@ -111,7 +112,8 @@ class Powering:
             event.vm, epoch=event.epoch
         ):
             return []
-        host, vm.host, vm.power = vm.host, None, PowerState.OFF
+        host, vm.power = vm.host, PowerState.OFF
+        self._state.place(vm, None)
         vm.ended_reason, vm.off_wanted = event.reason, ""
         vm.samples.clear()
         what = "powered_off" if wanted else "failed"
@@ -129,10 +131,9 @@ class Powering:
         """Every VM there has lost its memory; HA restarts those that it protects."""
         protects = self.protects(host)
         commands: list[Command] = []
-        for name, vm in self._state.vms.items():
-            if vm.host == host:
-                vm.restart_wanted = protects and self._restarts(vm)
-                commands += self.ended(VmEnded(vm=name, epoch=vm.epoch, reason=f"{host} failed"))
+        for name, vm in list(self._state.residents[host].items()):
+            vm.restart_wanted = protects and self._restarts(vm)
+            commands += self.ended(VmEnded(vm=name, epoch=vm.epoch, reason=f"{host} failed"))
         return commands
 
     def lost(self, name: str, reason: str) -> list[Command]:

@@ -1,7 +1,6 @@
 """A scenario's placement rules as drs judges them, and which of them a move would newly break."""
 
-from collections import ChainMap
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping
 
 from cluster.inventory.model import RuleKind, RuleSpec
 from drs.rules import (
@@ -66,7 +65,7 @@ class RuleBook:
 
     def newly_broken(
         self,
-        held: MutableMapping[str, tuple[str, ...]],
+        held: Mapping[str, tuple[str, ...]],
         vm: str,
         *,
         before: tuple[str, ...],
@@ -83,7 +82,8 @@ class RuleBook:
         for rule in rules:
             if on_the_way and not rule.throughout:
                 continue
-            causes = {violation.cause() for violation in rule.check(ChainMap({vm: before}, held))}
-            there = rule.check(ChainMap({vm: after}, held))
+            mates = {name: held.get(name, ()) for name in rule.vms}
+            causes = {violation.cause() for violation in rule.check({**mates, vm: before})}
+            there = rule.check({**mates, vm: after})
             found += [violation for violation in there if violation.cause() not in causes]
         return found

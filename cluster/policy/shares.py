@@ -43,8 +43,10 @@ class Shares:
         ]
 
     def _rates(self, running: list[MigrationSpec]) -> dict[str, float | None]:
-        cards = {name: at for at, name in enumerate(self._state.hosts)}
-        rates = [host.spec.nic.rate_bytes_per_second for host in self._state.hosts.values()]
+        # Only the cards in use: there may be thousands of others.
+        used = dict.fromkeys(host for s in running for host in (s.source, s.destination))
+        cards = {name: at for at, name in enumerate(used)}
+        rates = [self._state.hosts[host].spec.nic.rate_bytes_per_second for host in used]
         # A card is two links: what it sends, and behind those what it receives.
         capacity = [float("inf") if rate is None else rate for rate in (*rates, *rates)]
         links = [(cards[s.source], len(rates) + cards[s.destination]) for s in running]

@@ -69,7 +69,7 @@ class VmRecord:
     """One VM; owned by the Center.
 
     Attributes:
-        host: Where it runs or starts; None when it is off.
+        host: Where it runs or starts; None when it is off. Only `ClusterState.place` sets it.
         samples: (time_s, demand MHz, granted MHz) within the window of DRS.
         moved_at_s: Of its last migration's end.
         off_wanted: Why it is to be powered off when its migration has ended; "" is not.
@@ -125,6 +125,8 @@ class ClusterState:
         migrations: Those that have not ended, in the order they were asked for.
         overhead_s: Smoothed downtime of past migrations without the copying, for predictions.
         began_s: When the scenario's clock started; None until everything is up.
+        residents: The VMs of each host by name, and under None those that are off: what a
+            decision about one host asks for must not cost a look at every VM.
     """
 
     scenario: Scenario
@@ -135,6 +137,12 @@ class ClusterState:
     migrations: dict[str, MigrationRecord] = field(default_factory=dict)
     overhead_s: float = 0.01
     began_s: float | None = None
+    residents: dict[str | None, dict[str, VmRecord]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.residents = {host: {} for host in (None, *self.hosts)}
+        for name, vm in self.vms.items():
+            self.residents[vm.host][name] = vm
 
     @classmethod
     def of(cls, scenario: Scenario) -> "ClusterState":
@@ -149,6 +157,12 @@ class ClusterState:
     def scenario_s(self, now: float) -> float:
         """Return the scenario's time: 0 until everything is up, then seconds since."""
         return 0.0 if self.began_s is None else now - self.began_s
+
+    def place(self, vm: VmRecord, host: str | None) -> None:
+        """Let a VM be on a host, or on none."""
+        del self.residents[vm.host][vm.spec.name]
+        vm.host = host
+        self.residents[host][vm.spec.name] = vm
 
     def running(self) -> list[MigrationSpec]:
         """Return the migrations under way."""

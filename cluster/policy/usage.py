@@ -1,5 +1,8 @@
 """What each host holds now, kept current through one pass of decisions."""
 
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,56 +14,96 @@ from cluster.policy.state import ClusterState, VmRecord
 FloatArray = npt.NDArray[np.float64]
 
 
+class Held(Mapping[str, tuple[str, ...]]):
+    """The hosts that hold each VM, read from the state when asked; arrivals are added.
+
+    A decision is about one VM and one host of thousands, so nothing is counted beforehand.
+    """
+
+    def __init__(self, state: ClusterState) -> None:
+        self._state = state
+        self._more: dict[str, tuple[str, ...]] = {}
+        self._guests: dict[str, dict[str, VmRecord]] = {}
+        for spec in state.running():
+            for host in (spec.source, spec.destination):
+                self.add(state.vms[spec.vm], host)
+
+    def add(self, vm: VmRecord, host: str) -> None:
+        """Count a VM on one more host; on one that holds it already nothing changes."""
+        name = vm.spec.name
+        self._more[name] = (*self._more.get(name, ()), host)
+        self._guests.setdefault(host, {})[name] = vm
+
+    def on(self, host: str) -> Iterator[VmRecord]:
+        """The VMs that a host holds, each once."""
+        residents = self._state.residents[host]
+        yield from residents.values()
+        guests = self._guests.get(host, {})
+        yield from (vm for name, vm in guests.items() if name not in residents)
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        at, more = self._state.vms[name].host, self._more.get(name, ())
+        return tuple(dict.fromkeys(more if at is None else (at, *more)))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._state.vms)
+
+    def __len__(self) -> int:
+        return len(self._state.vms)
+
+
 class Usage:
-    """Memory, CPU and migration slots by host; made from the state once, then told what is decided.
+    """Memory, CPU and migration slots by host, as they are and as decided since this was made.
 
     Attributes:
         held: The hosts that hold each VM, as rules judge them.
     """
 
     def __init__(self, state: ClusterState) -> None:
-        self.held: dict[str, tuple[str, ...]] = {}
+        self.held = Held(state)
         self._state = state
-        self._memory_mib = dict.fromkeys(state.hosts, 0)
-        self._reserved_mhz = dict.fromkeys(state.hosts, 0.0)
+        self._running = state.running()
         self._loads: tuple[dict[str, int], FloatArray, FloatArray] | None = None
-        self._slots = Slots(
-            {name: host.spec for name, host in state.hosts.items()}, state.scenario.migration
-        )
-        for name, vm in state.vms.items():  # made once a decision: this loop is hot
-            self.held[name] = ()
-            if vm.host is not None:
-                self._count(vm, vm.host)
-        for spec in state.running():
-            self._slots.take(spec, state.vms[spec.vm].spec.datastore)
-            for host in (spec.source, spec.destination):
-                self.hold(state.vms[spec.vm], host)
+        self._counted: dict[str, set[str]] = {}
 
     def free_mib(self, host: str, *, but: VmSpec | None = None) -> int:
         """Return the memory that a host has left, with `but` not counted there."""
-        free = self._state.hosts[host].spec.memory_mib - self._memory_mib[host]
+        used = sum(vm.spec.memory_mib for vm in self.held.on(host))
+        free = self._state.hosts[host].spec.memory_mib - used
         if but is not None and host in self.held[but.name]:
             free += but.memory_mib
         return free
 
     def free_reserved_mhz(self, host: str, *, but: VmSpec | None = None) -> float:
         """Return the CPU of a host that nobody has reserved, with `but` not counted there."""
-        free = self._state.hosts[host].spec.cpu_mhz - self._reserved_mhz[host]
+        reserved = sum(vm.spec.cpu_reservation_mhz for vm in self.held.on(host))
+        free = self._state.hosts[host].spec.cpu_mhz - reserved
         if but is not None and host in self.held[but.name]:
             free += but.cpu_reservation_mhz
         return free
 
     def emptiest(self, vm: VmRecord) -> list[str]:
         """Return the hosts by the load of their fuller resource if `vm` were there; ties by name."""
+        names, load = self._with(vm)
+        order = np.argsort(load.max(axis=1), kind="stable")
+        hosts = list(names)
+        return [hosts[at] for at in order.tolist()]
+
+    def load_with(self, host: str, vm: VmRecord) -> tuple[float, float]:
+        """Return the host's CPU and memory load if `vm` were there; 1 is full."""
+        names, load = self._with(vm)
+        cpu_load, memory_load = load[names[host]].tolist()
+        return cpu_load, memory_load
+
+    def _with(self, vm: VmRecord) -> tuple[dict[str, int], FloatArray]:
+        """Index by name, and (hosts, 2) loads of every host if `vm` were there."""
         if self._loads is None:
             self._loads = self._measured()
         names, capacity, used = self._loads
         there = np.add(used, (expected_mhz(vm), vm.spec.memory_mib))
         for host in self.held[vm.spec.name]:
             there[names[host]] = used[names[host]]
-        order = np.argsort((there / capacity).max(axis=1), kind="stable")
-        hosts = list(names)
-        return [hosts[at] for at in order.tolist()]
+        return names, there / capacity
 
     def _measured(self) -> tuple[dict[str, int], FloatArray, FloatArray]:
         """Index by name, capacity and use: (hosts, 2) of expected MHz and MiB."""
@@ -69,10 +112,19 @@ class Usage:
         capacity = np.array([(spec.cpu_mhz, spec.memory_mib) for spec in specs], np.float64)
         used = np.zeros((len(specs), 2))
         for vm, hosts in self.held.items():
+            self._counted[vm] = set(hosts)
             for host in hosts:
                 record = self._state.vms[vm]
                 used[names[host]] += (expected_mhz(record), record.spec.memory_mib)
         return names, capacity.reshape(-1, 2), used
+
+    @cached_property
+    def _slots(self) -> Slots:
+        hosts = {name: host.spec for name, host in self._state.hosts.items()}
+        slots = Slots(hosts, self._state.scenario.migration)
+        for spec in self._running:
+            slots.take(spec, self._state.vms[spec.vm].spec.datastore)
+        return slots
 
     def full(self, spec: MigrationSpec) -> str:
         """Return what has no slot left for one more migration, or "" if there is one."""
@@ -85,17 +137,11 @@ class Usage:
 
     def hold(self, vm: VmRecord, host: str) -> None:
         """Count a VM on one more host."""
-        if host not in self.held[vm.spec.name]:
-            self._count(vm, host)
-            if self._loads is not None:
-                names, _, used = self._loads
-                used[names[host]] += (expected_mhz(vm), vm.spec.memory_mib)
-
-    def _count(self, vm: VmRecord, host: str) -> None:
-        spec = vm.spec
-        self.held[spec.name] = (*self.held[spec.name], host)
-        self._memory_mib[host] += spec.memory_mib
-        self._reserved_mhz[host] += spec.cpu_reservation_mhz
+        self.held.add(vm, host)
+        if self._loads is not None and host not in self._counted[vm.spec.name]:
+            self._counted[vm.spec.name].add(host)
+            names, _, used = self._loads
+            used[names[host]] += (expected_mhz(vm), vm.spec.memory_mib)
 
 
 def expected_mhz(vm: VmRecord) -> float:
