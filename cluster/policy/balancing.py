@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cluster.inventory.model import Scenario
+from cluster.inventory.model import DrsSettings, Scenario
 from cluster.migration.spec import Trigger
 from cluster.policy.admission import HOST_COST_MAX, concurrent_max
 from cluster.policy.messages import Command, MigrationRequested, Recommended, Record, Solve, Topic
@@ -63,8 +63,26 @@ class Advice:
     evacuated: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRecommendation:
+    """A move that waits for somebody's consent, until the next pass.
+
+    Attributes:
+        request: What is asked for when it is given.
+        source: Where the VM was then.
+    """
+
+    request: MigrationRequested
+    source: str
+    priority: int
+
+
 class Balancing:
-    """One solve at a time, every interval; a late plan is dropped."""
+    """One solve at a time, every interval; a late plan is dropped.
+
+    Attributes:
+        open: What the last pass recommended and nobody has carried out, by VM.
+    """
 
     def __init__(self, state: ClusterState) -> None:
         self._state = state
@@ -74,6 +92,7 @@ class Balancing:
         self._hurry_s: float | None = None
         self._solves = 0
         self._asked: tuple[int, float, Snapshot] | None = None
+        self.open: dict[str, OpenRecommendation] = {}
 
     @property
     def next_s(self) -> float | None:
@@ -86,10 +105,42 @@ class Balancing:
         if self._settings.enabled:
             self._next_s = now + self._settings.interval_s
 
+    def configure(self, settings: DrsSettings, *, now: float) -> list[Command]:
+        """Go on with other settings; what is open was recommended under the old ones."""
+        was_on, self._settings = self._settings.enabled, settings
+        self._policy = policy_of(self._state.scenario)
+        self.open.clear()
+        if not settings.enabled:
+            self._next_s = None
+        elif not was_on or self._next_s is None or now + settings.interval_s < self._next_s:
+            self._next_s = now + settings.interval_s
+        how = f"{settings.automation.value}, migration threshold {settings.threshold}"
+        text = f"DRS is {how if settings.enabled else 'off'}"
+        return [Record(topic=Topic.DRS, what="configured", text=text)]
+
+    def approve(
+        self, vms: tuple[str, ...] | None
+    ) -> tuple[list[Command], list[MigrationRequested]]:
+        """Return the approved migrations, and a word on each that is not there to approve."""
+        notes: list[Command] = []
+        wanted: list[MigrationRequested] = []
+        for vm in tuple(self.open) if vms is None else vms:
+            found = self.open.pop(vm, None)
+            if found is None:
+                text = f"there is no open recommendation for {vm}"
+                notes.append(Record(topic=Topic.DRS, what="approve_refused", text=text))
+            elif self._state.vms[vm].host == found.source:
+                wanted.append(found.request)
+            else:
+                text = f"{vm} is not on {found.source} any more"
+                notes.append(Record(topic=Topic.DRS, what="approve_refused", text=text))
+        return notes, wanted
+
     def stop(self) -> None:
         """Make no more passes, and drop what is being solved."""
         self._next_s = self._hurry_s = None
         self._asked = None
+        self.open.clear()
 
     def hurry(self, at_s: float) -> None:
         """Make a pass at that time, also while DRS is off: a host is to be evacuated."""
@@ -142,6 +193,8 @@ class Balancing:
             return Advice()
         _, asked_s, snapshot = self._asked
         self._asked = None
+        if self._hurry_s is not None:
+            self._hurry_s = now  # somebody asked while this one was being made
         age_s = now - asked_s
         if age_s > self._settings.plan_age_s_max:
             text = f"a plan of {age_s:.1f} s is too old and was dropped"
@@ -175,26 +228,33 @@ class Balancing:
         moved since the snapshot was taken is left to the next pass.
         """
         reasons = {r.move.vm: r for r in plan.recommendations}
-        asked: dict[int, MigrationRequested] = {}
+        asked: dict[str, MigrationRequested] = {}
+        self.open = {}
         for action in sorted(plan.actions, key=lambda action: action.order):
             move = action.move
             vm, destination = snapshot.vms[move.vm], snapshot.hosts[move.destination]
+            source = snapshot.hosts[move.source]
             why = reasons.get(move.vm)
-            source = self._state.hosts[snapshot.hosts[move.source]]
-            leaving = source.state is HostState.ENTERING_MAINTENANCE
-            if why is None:
-                continue
-            if move.vm in asked:
-                asked[move.vm] = replace(asked[move.vm], onward=destination)
-            elif self._state.vms[vm].host == source.spec.name and (
-                leaving or (why.automatic and self._settings.enabled)
-            ):
-                asked[move.vm] = MigrationRequested(
+            if vm in asked:
+                asked[vm] = replace(asked[vm], onward=destination)
+            elif vm in self.open:
+                opened = self.open[vm]
+                through = replace(opened.request, onward=destination)
+                self.open[vm] = replace(opened, request=through)
+            elif why is not None and self._state.vms[vm].host == source:
+                leaving = self._state.hosts[source].state is HostState.ENTERING_MAINTENANCE
+                request = MigrationRequested(
                     vm=vm,
                     destination=destination,
                     trigger=Trigger.MAINTENANCE if leaving else Trigger.DRS,
                     reason=why.sentence,
                 )
+                if leaving or (why.automatic and self._settings.enabled):
+                    asked[vm] = request
+                elif self._settings.enabled:
+                    self.open[vm] = OpenRecommendation(
+                        request=request, source=source, priority=why.priority
+                    )
         return list(asked.values())
 
 

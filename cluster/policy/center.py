@@ -1,10 +1,12 @@
 """VirtualCenter's decisions: one pure machine that Ray and virtual time drive alike."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from cluster.inventory.model import Scenario
 from cluster.migration.spec import Result
-from cluster.policy.balancing import Balance, Balancing
+from cluster.policy.balancing import Balance, Balancing, OpenRecommendation
 from cluster.policy.configuring import reconfigure_host, reconfigure_vm, take_licences
 from cluster.policy.ha import Suspicion
 from cluster.policy.maintenance import RETRY_S, Maintenance, stragglers
@@ -12,6 +14,7 @@ from cluster.policy.messages import (
     CancelRequested,
     Command,
     CommitRequested,
+    DrsConfigured,
     Event,
     HostConnected,
     HostFailed,
@@ -24,6 +27,8 @@ from cluster.policy.messages import (
     MigrationEnded,
     MigrationRequested,
     NodeLost,
+    PassRequested,
+    RecommendationsApproved,
     Recommended,
     Record,
     SolveFailed,
@@ -79,6 +84,10 @@ class Center:
         """Return the cluster's balance now, as DRS computes it."""
         return self._balancing.balance()
 
+    def recommendations(self) -> tuple[OpenRecommendation, ...]:
+        """Return what waits for somebody's consent, the most urgent first."""
+        return tuple(sorted(self._balancing.open.values(), key=lambda one: one.priority))
+
     def handle(self, event: Event, *, now: float, rng: np.random.Generator) -> tuple[Command, ...]:
         """Take one event and decide."""
         if isinstance(event, LoadSampled):  # far more often than all others
@@ -125,6 +134,8 @@ class Center:
                 return self._migration_ended(event, now)
             case MaintenanceRequested() | MaintenanceCancelled() | MaintenanceEnded():
                 return self._maintain(event, now, rng)
+            case DrsConfigured() | PassRequested() | RecommendationsApproved():
+                return self._operate_drs(event, now, rng)
             case HostReconfigured() | VmReconfigured() | LicencesChecked():
                 return self._reconfigure(event, now)
             case LoadSampled():
@@ -263,6 +274,29 @@ class Center:
         commands += self._room_came(now)
         self._evacuate(now)
         return [*commands, *self._balancing.tick(now=now, rng=rng)]
+
+    def _operate_drs(
+        self,
+        event: DrsConfigured | PassRequested | RecommendationsApproved,
+        now: float,
+        rng: np.random.Generator,
+    ) -> list[Command]:
+        if self._stopping:
+            text = "DRS does nothing more: the cluster is stopping"
+            return [Record(topic=Topic.DRS, what="refused", text=text)]
+        match event:
+            case DrsConfigured(settings=settings):
+                self.state.scenario = replace(self.state.scenario, drs=settings)
+                return self._balancing.configure(settings, now=now)
+            case RecommendationsApproved(vms=vms):
+                notes, wanted = self._balancing.approve(vms)
+                moves = [c for one in wanted for c in self._moving.request(one, now=now)]
+                return [*notes, *moves]
+            case PassRequested():
+                if not self.state.scenario.drs.enabled:
+                    return [Record(topic=Topic.DRS, what="refused", text="DRS is off")]
+                self._balancing.hurry(now)
+                return self._balancing.tick(now=now, rng=rng)
 
     def _reconfigure(
         self, event: HostReconfigured | VmReconfigured | LicencesChecked, now: float

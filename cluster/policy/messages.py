@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cluster.inventory.demand import Demand
-from cluster.inventory.model import HostSpec, Mode, VmSpec
+from cluster.inventory.model import DrsSettings, HostSpec, Mode, VmSpec
 from cluster.migration.spec import MigrationSpec, Outcome, Trigger
 from cluster.policy.facts import HostLoad
 from cluster.policy.licence_terms import Feature
@@ -61,6 +61,25 @@ class MaintenanceEnded:
     """Somebody has finished the work on a host."""
 
     host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrsConfigured:
+    """DRS works in another way from now on; a single VM's automation is in its own spec."""
+
+    settings: DrsSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassRequested:
+    """Somebody wants DRS to look now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecommendationsApproved:
+    """Somebody has consented to the open recommendations for these VMs; None: to all."""
+
+    vms: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +204,9 @@ Event = (
     | MaintenanceRequested
     | MaintenanceCancelled
     | MaintenanceEnded
+    | DrsConfigured
+    | PassRequested
+    | RecommendationsApproved
     | HostReconfigured
     | VmReconfigured
     | LicencesChecked

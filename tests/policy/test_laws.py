@@ -23,6 +23,7 @@ from cluster.policy.licence_terms import Feature
 from cluster.policy.messages import (
     CancelRequested,
     CommitRequested,
+    DrsConfigured,
     GrantCommit,
     HostConnected,
     HostFailed,
@@ -33,7 +34,9 @@ from cluster.policy.messages import (
     MigrationEnded,
     MigrationRequested,
     NodeLost,
+    PassRequested,
     PowerOn,
+    RecommendationsApproved,
     Recommended,
     RefuseCommit,
     Solve,
@@ -200,17 +203,27 @@ class Anything(RuleBasedStateMachine):
         if migration not in self.state.migrations:
             self.feed(MigrationEnded(migration=migration, outcome=outcome()))
 
+    @rule(threshold=st.integers(1, 5), enabled=st.booleans())
+    def drs_is_configured(self, threshold, enabled):
+        settings = replace(self.state.scenario.drs, threshold=threshold, enabled=enabled)
+        self.feed(DrsConfigured(settings=settings))
+
+    @rule(approve=st.booleans())
+    def somebody_uses_drs(self, approve):
+        self.feed(RecommendationsApproved() if approve else PassRequested())
+
     @rule()
     def time_comes(self):
         self.feed(Ticked())
 
-    @rule(vm_at=st.integers(0, 3), to=st.integers(0, 2))
-    def drs_answers(self, vm_at, to):
+    @rule(vm_at=st.integers(0, 3), to=st.integers(0, 2), automatic=st.booleans())
+    def drs_answers(self, vm_at, to, automatic):
         if self.solves:
             asked = self.solves[-1]
             made = Plan(status=PlanStatus.NOTHING_WORTH_DOING)
             if vm_at < len(asked.snapshot.vms):
-                made = plan(move(vm_at, int(asked.snapshot.placement[vm_at]), to))
+                placed = int(asked.snapshot.placement[vm_at])
+                made = plan(move(vm_at, placed, to), automatic=automatic)
             self.feed(Recommended(solve=asked.solve, plan=made, solve_s=0.1))
 
     @rule()
