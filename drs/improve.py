@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from drs import kernel
+from drs import anneal, kernel
 from drs.layout import Layout
 from drs.limits import MoveLimits
 from drs.model import FloatArray
@@ -68,7 +68,7 @@ def improve(
         hot_s = HOT_S * (COLD_S / HOT_S) ** max(k / CHUNKS, late)
         costed = priced(terrain, layout, price)
         kernel.recost(costed, ground, scale)
-        kernel.anneal(
+        anneal.anneal(
             costed,
             ground,
             int(rng.integers(2**31)),
@@ -77,7 +77,7 @@ def improve(
             hot_s * cooling,
             CHANCES,
             scale,
-            kernel.BEST_UNEVEN if evener else kernel.BEST_PAID,
+            anneal.BEST_UNEVEN if evener else anneal.BEST_PAID,
             uneven_max,
             instance.weight,
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from drs import kernel
+from drs import anneal, kernel
 from drs.model import BoolArray, FloatArray, IntArray
 
 # Cumulative chances of the kernel's proposals: shift, swap, away home or elsewhere, trade.
@@ -184,9 +184,9 @@ def solve(
             if part >= 1.0:
                 return float(ground.sums[kernel.BEST]), ground.best_at
             heat = max(unit * _temperature(part), 1e-9)
-            kernel.anneal(
+            anneal.anneal(
                 terrain, ground, int(rng.integers(2**31)), CHUNK_STEPS, heat, heat,
-                chances, no_scale, kernel.BEST_TOTAL, nothing, nothing,
+                chances, no_scale, anneal.BEST_TOTAL, nothing, nothing,
             )  # fmt: skip
             if progress is not None and worker == 0:
                 progress(part, float(ground.sums[kernel.BEST]))
