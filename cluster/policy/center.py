@@ -9,7 +9,7 @@ from cluster.migration.spec import Result
 from cluster.policy.balancing import Balance, Balancing, OpenRecommendation
 from cluster.policy.configuring import reconfigure_host, reconfigure_vm, take_licences
 from cluster.policy.ha import Suspicion
-from cluster.policy.maintenance import RETRY_S, Maintenance, stragglers
+from cluster.policy.maintenance import RETRY_S, Maintenance
 from cluster.policy.messages import (
     CancelRequested,
     Command,
@@ -149,7 +149,8 @@ class Center:
         self._suspicion.heard(event.host)
         host.serves_faults = event.serves_faults
         if host.state in (HostState.STARTING, HostState.NOT_RESPONDING):
-            host.state = HostState.CONNECTED
+            back = HostState.MAINTENANCE if host.in_maintenance else HostState.CONNECTED
+            host.state = back
         note = Record(
             topic=Topic.HOST,
             what="connected",
@@ -254,7 +255,7 @@ class Center:
 
     def _evacuate(self, at_s: float) -> None:
         """Let DRS look at that time, if somebody is still on a host that is to be empty."""
-        if not self._stopping and stragglers(self.state):
+        if not self._stopping and self._maintenance.stragglers():
             self._balancing.hurry(at_s)
 
     def _maintain(
@@ -263,6 +264,9 @@ class Center:
         now: float,
         rng: np.random.Generator,
     ) -> list[Command]:
+        if self._stopping:
+            text = f"{event.host} stays as it is: the cluster is stopping"
+            return [Record(topic=Topic.HOST, what="maintenance_refused", text=text)]
         match event:
             case MaintenanceRequested(host=host, wait=wait):
                 commands = self._maintenance.request(host, wait=wait)

@@ -42,30 +42,14 @@ def blocked(state: ClusterState, host: str) -> tuple[Blocked, ...]:
                 if other != host
             ),
         )
-        for name, vm in state.vms.items()
-        if vm.host == host and name not in migrating
+        for name in sorted(state.residents[host])
+        if name not in migrating
     )
 
 
 def _against(state: ClusterState, vm: str, host: str, usage: Usage) -> str:
     problems = admissible(state, state.vms[vm], host, usage, on_the_way=True)
     return in_words(problems) or f"{host} is free, and DRS has not planned it"
-
-
-def stragglers(state: ClusterState) -> bool:
-    """Whether a VM on a host that enters maintenance mode does not migrate."""
-    leaving = entering(state)
-    if not leaving:
-        return False
-    migrating = {record.spec.vm for record in state.migrations.values()}
-    return any(vm.host in leaving and name not in migrating for name, vm in state.vms.items())
-
-
-def entering(state: ClusterState) -> frozenset[str]:
-    """Return the hosts that are to be empty and are not yet."""
-    return frozenset(
-        name for name, host in state.hosts.items() if host.state is HostState.ENTERING_MAINTENANCE
-    )
 
 
 class Maintenance:
@@ -79,7 +63,19 @@ class Maintenance:
     @property
     def entering(self) -> frozenset[str]:
         """The hosts that are to be empty and are not yet."""
-        return entering(self._state)
+        return frozenset(
+            host
+            for host in self._waits
+            if self._state.hosts[host].state is HostState.ENTERING_MAINTENANCE
+        )
+
+    def stragglers(self) -> bool:
+        """Whether a VM on one of them does not migrate."""
+        leaving = self.entering
+        if not leaving:
+            return False
+        migrating = {record.spec.vm for record in self._state.migrations.values()}
+        return any(not migrating.issuperset(self._state.residents[host]) for host in leaving)
 
     def request(self, host: str, *, wait: bool) -> list[Command]:
         """Let a host take no more VMs; `wait` when some cannot go, or else give up then."""
@@ -110,7 +106,7 @@ class Maintenance:
         if record is None or record.state is not HostState.MAINTENANCE:
             text = f"{host} is not in maintenance mode"
             return [_note(host, "maintenance_refused", text)]
-        record.state = HostState.CONNECTED
+        record.state, record.in_maintenance = HostState.CONNECTED, False
         return [_note(host, "exited_maintenance", f"{host} has exited maintenance mode")]
 
     def arrived(self) -> list[Command]:
@@ -118,11 +114,12 @@ class Maintenance:
         waiting = sorted(self.entering)
         if not waiting:
             return []
-        held = {host for hosts in self._state.occupancy().values() for host in hosts}
+        held = {host for s in self._state.running() for host in (s.source, s.destination)}
         commands: list[Command] = []
         for host in waiting:
-            if host not in held:
-                self._state.hosts[host].state = HostState.MAINTENANCE
+            if host not in held and not self._state.residents[host]:
+                record = self._state.hosts[host]
+                record.state, record.in_maintenance = HostState.MAINTENANCE, True
                 self._forget(host)
                 commands.append(_note(host, "maintenance", f"{host} is in maintenance mode"))
         return commands

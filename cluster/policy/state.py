@@ -36,12 +36,14 @@ class HostRecord:
     """One host; owned by the Center.
 
     Attributes:
+        in_maintenance: Also while it does not answer.
         lacking: Why it may not use a feature, by feature; what is not here is licensed.
     """
 
     spec: HostSpec
     state: HostState = HostState.STARTING
     serves_faults: bool = False
+    in_maintenance: bool = False
     lacking: dict[Feature, str] = field(default_factory=dict)
 
     @property

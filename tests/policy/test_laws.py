@@ -265,6 +265,12 @@ class Anything(RuleBasedStateMachine):
                 assert HostState.STARTING is not self.state.hosts[known.host].state
 
     @invariant()
+    def the_index_of_residents_is_right(self):
+        for place in (None, *HOSTS):
+            there = {name for name, known in self.state.vms.items() if known.host == place}
+            assert there == set(self.state.residents[place])
+
+    @invariant()
     def nothing_runs_on_a_host_in_maintenance_mode(self):
         for known in self.state.vms.values():
             assert (

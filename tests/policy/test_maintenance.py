@@ -259,6 +259,19 @@ def test_a_host_that_connects_again_stays_in_maintenance_mode():
     assert HostState.MAINTENANCE is state(hand)
 
 
+def test_a_host_that_is_rebooted_in_maintenance_mode_comes_back_in_it():
+    hand = cluster([vm("v", "b")])
+    hand.send(enter())
+    hand.send(HostFailed(host="a", reason="rebooted"))
+    assert HostState.NOT_RESPONDING is state(hand)
+    hand.send(HostConnected(host="a", serves_faults=True))
+    assert HostState.MAINTENANCE is state(hand)
+    hand.send(MaintenanceEnded(host="a"))
+    hand.send(HostFailed(host="a", reason="rebooted"))
+    hand.send(HostConnected(host="a", serves_faults=True))
+    assert HostState.CONNECTED is state(hand)
+
+
 def test_an_aborted_evacuation_is_tried_again():
     hand = cluster([vm("v", "a")])
     (asked,) = hand.acts(enter())
@@ -275,6 +288,7 @@ def test_nothing_is_evacuated_while_the_cluster_stops():
     (asked,) = hand.acts(enter())
     hand.send(Stopping())
     assert () == hand.answer(asked)
+    assert ["b stays as it is: the cluster is stopping"] == hand.notes(enter("b"))
     assert hand.center.wake_at is None
 
 
