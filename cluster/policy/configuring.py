@@ -7,7 +7,10 @@ from cluster.policy.state import ClusterState
 
 
 def reconfigure_host(state: ClusterState, spec: HostSpec) -> list[Command]:
-    """Take a host's new configuration, or say why not: it must still hold its VMs."""
+    """Take a host's new configuration, or say why not.
+
+    It must still hold its VMs, and VMotion is turned on only with a licence.
+    """
     record = state.hosts.get(spec.name)
     if record is None:
         return [_note(Topic.HOST, "configure_refused", f"there is no host {spec.name}")]
@@ -18,6 +21,10 @@ def reconfigure_host(state: ClusterState, spec: HostSpec) -> list[Command]:
     )
     if held > spec.memory_mib:
         text = f"{spec.name}: its VMs hold {held} MiB, more than {spec.memory_mib}"
+        return [_note(Topic.HOST, "configure_refused", text)]
+    why = record.lacking.get(Feature.VMOTION)
+    if why and spec.vmotion and not record.spec.vmotion:
+        text = f"{spec.name}: VMotion is not turned on, {why}"
         return [_note(Topic.HOST, "configure_refused", text)]
     record.spec = spec
     return [_note(Topic.HOST, "configured", f"{spec.name} is configured anew", host=spec.name)]

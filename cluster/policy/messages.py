@@ -35,7 +35,10 @@ class HostFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeLost:
-    """A host's node is reported dead; the host may only be cut off, and stuns its VMs in time."""
+    """A host's node is reported dead; the host may only be cut off, and stuns its VMs in time.
+
+    To be sent again while it is so: a sample that was under way clears the suspicion.
+    """
 
     host: str
     reason: str

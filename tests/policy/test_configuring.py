@@ -127,3 +127,15 @@ def test_unknown_names_are_refused():
     assert ["there is no VM ghost"] == hand.notes(VmReconfigured(spec=ghost))
     nowhere = replace(hand.state.hosts["a"].spec, name="nowhere")
     assert ["there is no host nowhere"] == hand.notes(HostReconfigured(spec=nowhere))
+
+
+def test_vmotion_is_turned_on_only_with_a_licence():
+    hand = hand_of()
+    hand.send(host_with(hand, "a", vmotion=False))
+    hand.send(unlicensed("a"))
+    assert ["a: VMotion is not turned on, a is not licensed"] == hand.notes(
+        host_with(hand, "a", vmotion=True)
+    )
+    hand.send(LicencesChecked())
+    hand.send(host_with(hand, "a", vmotion=True))
+    assert hand.state.hosts["a"].spec.vmotion
