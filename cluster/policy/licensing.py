@@ -149,6 +149,28 @@ class Licensing:
             return f"{feature.title} needs a VirtualCenter licence"
         return ""
 
+    def lacking_all(self, *, now: float) -> tuple[tuple[str, Feature, str], ...]:
+        """Return every (host, feature, why) that may not be used now, as `LicencesChecked` takes it.
+
+        It changes when something is installed or ticked, and by itself only at midnight UTC, or
+        when the evaluation or the grace period ends: see `ends_at`.
+        """
+        return tuple(
+            (host, feature, why)
+            for host in self._ticked
+            for feature in HOST_FEATURES
+            if (why := self.lacking(host, feature, now=now))
+        )
+
+    def ends_at(self, *, now: float) -> float:
+        """Return the next moment at which rights may end by themselves."""
+        due = [(now // DAY_S + 1.0) * DAY_S]
+        if self._file is None:
+            due.append(self._began_s + EVALUATION_S)
+        elif self._away_since_s is not None:
+            due.append(self._away_since_s + GRACE_S)
+        return min(at_s for at_s in due if at_s > now)
+
     def mode(self, *, now: float) -> Mode:
         """Return what the right to use features rests on now."""
         if self._file is None:

@@ -16,6 +16,8 @@ class Powering:
 
     def __init__(self, state: ClusterState) -> None:
         self._state = state
+        # All that may want a restart: to look for them among all VMs takes a millisecond.
+        self._lost: dict[str, VmRecord] = {}
 
     def power_on_all(self) -> list[Command]:
         """VMs that name their host first, so that the others are placed around them."""
@@ -32,7 +34,7 @@ class Powering:
         migrating = {record.spec.vm for record in self._state.migrations.values()}
         lost = {
             name: vm
-            for name, vm in self._state.residents[None].items()
+            for name, vm in self._lost.items()
             if vm.restart_wanted and name not in migrating
         }
         if not lost:
@@ -69,6 +71,7 @@ class Powering:
         vm.epoch, vm.power, vm.ended_reason = epoch, PowerState.STARTING, ""
         self._state.place(vm, host)
         vm.restart_wanted = False
+        self._lost.pop(name, None)
         usage.hold(vm, host)
         return [PowerOn(vm=name, host=host, epoch=epoch)]
 
@@ -133,6 +136,7 @@ class Powering:
         commands: list[Command] = []
         for name, vm in list(self._state.residents[host].items()):
             vm.restart_wanted = protects and self._restarts(vm)
+            self._lost[name] = vm
             commands += self.ended(VmEnded(vm=name, epoch=vm.epoch, reason=f"{host} failed"))
         return commands
 
@@ -141,6 +145,7 @@ class Powering:
         vm = self._state.vms[name]
         if vm.host is not None:
             vm.restart_wanted = self.protects(vm.host) and self._restarts(vm)
+            self._lost[name] = vm
         return self.ended(VmEnded(vm=name, epoch=vm.epoch, reason=reason))
 
     def protects(self, host: str) -> bool:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from cluster.policy.licence_file import LicenceFile, combine
-from cluster.policy.licence_terms import Feature, Order, Product
+from cluster.policy.licence_terms import HOST_FEATURES, Feature, Order, Product
 from cluster.policy.licence_vendor import activate, purchase
 from cluster.policy.licensing import DAY_S, EVALUATION_S, GRACE_S, Licensing, Mode
 
@@ -229,3 +229,27 @@ def test_nothing_new_is_licensed_while_the_server_is_away():
     assert ["the licence server is away, so nothing new can be licensed"] == [
         p.text for p in licensing.tick("a", Feature.ESX, now=NOW)
     ]
+
+
+# What VirtualCenter is told, and when to look again.
+
+
+def test_all_that_is_lacking_at_once():
+    assert () == evaluation().lacking_all(now=NOW)
+    licensing = licensed(enterprise=2)
+    tick_all(licensing, "a")
+    licensing.tick("b", Feature.ESX, now=NOW)
+    lacking = {(host, feature) for host, feature, _ in licensing.lacking_all(now=NOW)}
+    rest = {("b", f) for f in (Feature.VMOTION, Feature.DRS, Feature.HA)}
+    assert rest | {("c", f) for f in HOST_FEATURES} == lacking
+
+
+def test_when_to_look_again():
+    midnight = datetime(2026, 6, 16, tzinfo=UTC).timestamp()
+    assert midnight == evaluation().ends_at(now=NOW)
+    ends = NOW + EVALUATION_S
+    assert ends == evaluation().ends_at(now=ends - 1.0)
+    assert midnight + EVALUATION_S == evaluation().ends_at(now=ends)
+    licensing = licensed()
+    licensing.server_lost(now=NOW)
+    assert NOW + GRACE_S == licensing.ends_at(now=NOW + GRACE_S - 1.0)
