@@ -22,7 +22,12 @@ class VmOff(Exception):
 
 
 class VmClient:
-    """One client of one VM; not for two requests at once."""
+    """One client of one VM; not for two requests at once.
+
+    Attributes:
+        epoch: Of the VM that answered last.
+        moving_soon: It said that it is about to move.
+    """
 
     def __init__(self, vm: str, *, client: str, center: Handle) -> None:
         """`client` is unique among all clients of the VM, for ever."""
@@ -33,11 +38,7 @@ class VmClient:
         self._next: Handle = None
         self._number = 0
         self.epoch = 0
-
-    @property
-    def settled(self) -> bool:
-        """Whether the VM's last answer did not announce a move."""
-        return self._next is None
+        self.moving_soon = False
 
     def forget_place(self) -> None:
         """Ask VirtualCenter for the VM's place before the next call."""
@@ -58,7 +59,7 @@ class VmClient:
             reply = await self._ask(payload)
             match reply:
                 case Answered():
-                    self.epoch = reply.epoch
+                    self.epoch, self.moving_soon = reply.epoch, reply.moving
                     self._expect(reply.then)
                     return reply.answer
                 case Moved(to=to):
@@ -71,7 +72,7 @@ class VmClient:
                     await asyncio.sleep(_PAUSE_S)
 
     async def moving(self) -> None:
-        """Return when the VM is about to move, with the handle to its new place warm.
+        """Return when the VM is about to move.
 
         Raises:
             VmOff: If VirtualCenter says so.
@@ -80,14 +81,11 @@ class VmClient:
             if self._handle is None:
                 await self._locate()
             try:
-                there = await self._handle.watch.remote()
-            except RayError:
-                there = None
-            if there is not None:
-                self._expect(there)
+                await self._handle.watch.remote()
                 return
-            self._handle = None
-            await asyncio.sleep(_PAUSE_S)
+            except RayError:
+                self._handle = None
+                await asyncio.sleep(_PAUSE_S)
 
     async def _ask(self, payload: object) -> Answered | Moved | NotHere:
         try:

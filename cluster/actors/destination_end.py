@@ -7,10 +7,15 @@ the source's process, where one made by `ray.put` over there would die with it.
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 
+from cluster.actors.late_memory import LateMemory
 from cluster.actors.local_vm import LocalVm
 from cluster.actors.replies import Handle
+from cluster.memory.guest_memory import Pages
 from cluster.memory.hashes import Hashes
+from cluster.memory.pager import Served
+from cluster.memory.pagers import PagerFailed
 from cluster.memory.transfer import Batch, Intake
 from cluster.policy.sharing import SerialLink
 
@@ -25,15 +30,28 @@ _BATCH_S_MAX = 0.02
 class DestinationEnd:
     """One migration as its destination sees it; lives on the host's control loop."""
 
-    def __init__(self, migration: str, vm: LocalVm, source: Handle, receiving: SerialLink) -> None:
-        """`receiving` is this host's card, shared with every other migration that comes in."""
+    def __init__(
+        self,
+        migration: str,
+        vm: LocalVm,
+        source: Handle,
+        receiving: SerialLink,
+        late: LateMemory | None,
+    ) -> None:
+        """`receiving` is this host's card, shared with every other migration that comes in.
+
+        `late` serves faults where the VM may run before all of its memory is here.
+        """
         self.vm = vm
         self._migration = migration
         self._source = source
         self._receiving = receiving
         self._share = SerialLink(rate_bytes_per_second=receiving.rate_bytes_per_second)
-        self._intake = Intake(vm.memory)
-        self._late: list[Batch] = []
+        self._late = late
+        self._flipped = False
+        self._settling: asyncio.Task[Served] | None = None
+        self._intake = Intake(vm.memory, None if late is None else late.hashes)
+        self._unhashed: list[Batch] = []
 
     def set_share(self, rate_bytes_per_second: float | None) -> None:
         """Let this migration use that much of the network from its next batch on."""
@@ -45,6 +63,38 @@ class DestinationEnd:
         Raises:
             ray.exceptions.RayError: If the source, or a batch, is gone.
         """
+        await self._pull(self._install)
+
+    async def pull_remainder(self) -> Served:
+        """Bring every page that the running VM still lacks; return what its pager did.
+
+        Raises:
+            ray.exceptions.RayError: If the source, or a batch, is gone.
+            PagerFailed: If pages do not come.
+        """
+        late = self._late
+        if late is None:
+            raise PagerFailed(f"{self._migration} serves no faults")
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, late.mend)
+        sweep = loop.run_in_executor(None, late.sweep)
+        await self._pull(late.install)
+        await sweep
+        await late.wait_complete()
+        return await loop.run_in_executor(None, late.settle)
+
+    async def resume(self) -> None:
+        """Run the VM; one that came with all of its memory stops to need a pager soon."""
+        await self.vm.resume()
+        if self._late is not None and not self._flipped:
+            self._settling = asyncio.create_task(self._settle(self._late))
+
+    async def _settle(self, late: LateMemory) -> Served:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, late.sweep)
+        return await loop.run_in_executor(None, late.settle)
+
+    async def _pull(self, install: Callable[[Batch], object]) -> None:
         under_way: deque[asyncio.Task[Batch | None]] = deque()
         more = True
         try:
@@ -55,27 +105,50 @@ class DestinationEnd:
                 if batch is None:
                     more = False
                 else:
-                    await asyncio.get_running_loop().run_in_executor(None, self._install, batch)
+                    await asyncio.get_running_loop().run_in_executor(None, install, batch)
         finally:
             for task in under_way:
                 task.cancel()
 
-    async def finish(self, state: bytes, last: Batch | None) -> None:
-        """Take the stunned VM's state and its last pages; hash those when it runs again."""
+    async def finish(self, state: bytes, last: Batch | None, missing: Pages | None) -> None:
+        """Take the stunned VM's state, and its last pages or which ones it will miss.
+
+        Last pages are hashed when it runs again.
+        """
+        if missing is not None:
+            assert self._late is not None
+            self._late.expect(missing)
+            self._flipped = True
         if last is not None:
             await self._until_received(last.wire_bytes, time.monotonic())
             self._intake.install(last)
-            self._late.append(last)
+            self._unhashed.append(last)
         await self.vm.restore(state)
 
     async def noted(self) -> Hashes:
         """Return the hash of every page as it was installed, (pages,) uint64."""
-        late, self._late = self._late, []
-        for batch in late:
+        if self._settling is not None:
+            await self._settling
+        unhashed, self._unhashed = self._unhashed, []
+        for batch in unhashed:
             await asyncio.get_running_loop().run_in_executor(
                 None, self._intake.note_received, batch
             )
-        return self._intake.hashes
+        return self._intake.hashes.copy()
+
+    def missing_pages(self) -> int:
+        """Return how many pages the VM would lack if the source were gone."""
+        return 0 if self._late is None else self._late.left()
+
+    @property
+    def served(self) -> Served | None:
+        """What the pager did; None where there was none."""
+        return None if self._late is None else self._late.served
+
+    def close(self) -> None:
+        """Free what only the migration needed; safe to call twice."""
+        if self._late is not None:
+            self._late.close()
 
     async def _fetch(self) -> Batch | None:
         asked = time.monotonic()

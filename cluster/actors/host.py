@@ -16,6 +16,7 @@ from ray.exceptions import RayError
 
 from cluster.actors.destination_end import DestinationEnd
 from cluster.actors.driving import Driver
+from cluster.actors.late_memory import LateMemory
 from cluster.actors.local_vm import LocalVm, Power, create_vm
 from cluster.actors.replies import Handle
 from cluster.actors.reports import HostFacts, Verification
@@ -27,8 +28,11 @@ from cluster.actors.wire import Header
 from cluster.guests.clients import ClientAccount
 from cluster.inventory.demand import Demand
 from cluster.inventory.model import HostSpec, VmSpec
+from cluster.memory.guest_memory import Pages
 from cluster.memory.hashes import Hashes
-from cluster.memory.tracker import TrackerKind, probe
+from cluster.memory.pager import Served
+from cluster.memory.pagers import PagerFailed, PageSource
+from cluster.memory.tracker import TrackerKind, probe, serves_faults
 from cluster.memory.transfer import Batch
 from cluster.migration.machine import Migration, ProtocolError
 from cluster.migration.messages import CancelRequested, HostLost, Role
@@ -59,6 +63,8 @@ class Host:
         kind, why = probe()
         self._tracker = tracker or kind
         self._tracker_why = why if tracker is None else "chosen by the caller"
+        tracked = self._tracker is TrackerKind.WRITE_PROTECT
+        self._faults_why = serves_faults() if tracked else "pages are tracked by a shadow copy"
         self._vms: dict[str, LocalVm] = {}
         self._incoming: dict[str, DestinationEnd] = {}
         self._outgoing: dict[str, tuple[SourceEnd, Driver]] = {}
@@ -86,6 +92,7 @@ class Host:
             node=context.get_node_id(),
             tracker=self._tracker,
             tracker_why=self._tracker_why,
+            faults_why=self._faults_why,
         )
 
     async def begin(self, scenario_s: float) -> None:
@@ -138,6 +145,25 @@ class Host:
         if (found := self._outgoing.get(migration)) is not None:
             found[1].tell(HostLost(role=Role.DESTINATION))
 
+    async def take_over(self, migration: str) -> str:
+        """Run a VM whose source died after the commit; return "" or why it cannot run.
+
+        What had not left the source's process died with it.
+        """
+        end = self._incoming.get(migration)
+        if end is None:
+            return f"{self._spec.name} knows nothing of {migration}"
+        missing = end.missing_pages()
+        if missing:
+            end.close()
+            end.vm.end()
+            end.vm.free()
+            self._vms.pop(end.vm.spec.name, None)
+            del self._incoming[migration]
+            return f"lost with {missing} pages that had not arrived"
+        await self.resume(migration)
+        return ""
+
     async def set_shares(self, shares: dict[str, float | None]) -> None:
         """Set the network share of migrations that come in, in bytes a second."""
         for migration, rate in shares.items():
@@ -162,9 +188,12 @@ class Host:
         """End everything this host runs, and leave nothing behind."""
         for task in list(self._tasks):
             task.cancel()
-        for end in self._incoming.values():
-            end.vm.end()
-            end.vm.free()
+        for incoming in self._incoming.values():
+            incoming.close()
+            incoming.vm.end()
+            incoming.vm.free()
+        for outgoing, _ in self._outgoing.values():
+            outgoing.close()
         for name in list(self._vms):
             await self.power_off(name)
         if self._door is not None:
@@ -180,17 +209,26 @@ class Host:
         demand: Demand,
         demand_from_s: float,
         source: Handle,
+        pages: PageSource | None,
     ) -> tuple[Handle, str]:
-        """Make room for a VM that comes; return its handle, or None and why not."""
+        """Make room for a VM that comes; return its handle, or None and why not.
+
+        With `pages` it may run before all of its memory is here: its faults are served.
+        """
         if (end := self._incoming.get(spec.id)) is not None:
             return end.vm.handle, ""
         if vm_spec.name in self._vms:
             return None, f"{vm_spec.name} is on {self._spec.name} already"
         try:
-            vm = await self._create(vm_spec, spec.epoch, demand, demand_from_s, boots=False)
+            vm = await self._create(
+                vm_spec, spec.epoch, demand, demand_from_s, boots=False, armed=pages is None
+            )
         except VmRefused as error:
             return None, str(error)
-        end = DestinationEnd(spec.id, vm, source, self._receiving)
+        late = None
+        if pages is not None:
+            late = await asyncio.get_running_loop().run_in_executor(None, _serve, vm, pages)
+        end = DestinationEnd(spec.id, vm, source, self._receiving, late)
         end.set_share(spec.rate_bytes_per_second)
         self._incoming[spec.id] = end
         return vm.handle, ""
@@ -199,29 +237,39 @@ class Host:
         """Fetch and install what the source has to send in this round."""
         await self._incoming[migration].pull()
 
-    async def finish(self, migration: str, state: bytes, last: Batch | None) -> None:
-        """Install the stunned VM's state and its last pages."""
-        await self._incoming[migration].finish(state, last)
+    async def pull_remainder(self, migration: str) -> None:
+        """Bring every page that the running VM still lacks."""
+        await self._incoming[migration].pull_remainder()
+
+    async def finish(
+        self, migration: str, state: bytes, last: Batch | None, missing: Pages | None
+    ) -> None:
+        """Install the stunned VM's state, and its last pages or the bitmap of missing ones."""
+        await self._incoming[migration].finish(state, last, missing)
 
     async def resume(self, migration: str) -> None:
         """Run the VM: the ownership record is ours."""
         end = self._incoming[migration]
         if end.vm.power is not Power.RUNNING:
-            await end.vm.resume()
+            await end.resume()
             self._vms[end.vm.spec.name] = end.vm
 
     async def discard(self, migration: str) -> None:
         """Forget a migration that came in and was rolled back; unknown ones are forgotten."""
         end = self._incoming.pop(migration, None)
         if end is not None and end.vm.power is not Power.RUNNING:
+            end.close()
             end.vm.end()
             end.vm.free()
 
-    async def noted(self, migration: str) -> Hashes:
-        """Return each page's hash as it was installed, and forget the migration."""
-        hashes = await self._incoming[migration].noted()
+    async def noted(self, migration: str) -> tuple[Hashes, Served | None]:
+        """Return each page's hash as it was installed, and what the pager did; forget both."""
+        end = self._incoming[migration]
+        hashes = await end.noted()
+        served = end.served
+        end.close()
         del self._incoming[migration]
-        return hashes
+        return hashes, served
 
     async def read_batch(self, migration: str, bytes_max: int) -> Batch | None:
         """Return the next pages of a round; None when it is over."""
@@ -239,7 +287,14 @@ class Host:
         task.add_done_callback(self._tasks.discard)
 
     async def _create(
-        self, spec: VmSpec, epoch: int, demand: Demand, demand_from_s: float, *, boots: bool
+        self,
+        spec: VmSpec,
+        epoch: int,
+        demand: Demand,
+        demand_from_s: float,
+        *,
+        boots: bool,
+        armed: bool = True,
     ) -> LocalVm:
         if self._door is None:
             raise VmRefused(f"{self._spec.name} has not started")
@@ -250,6 +305,7 @@ class Host:
             demand=demand,
             demand_from_s=demand_from_s,
             tracker=self._tracker,
+            armed=armed,
             door=self._door,
             said=self._said,
             lost=self._lost,
@@ -316,6 +372,7 @@ class Host:
             await self._center.driver_failed.remote(spec.id, str(error))
             return
         finally:
+            end.close()
             vm.leaving = False
             del self._outgoing[spec.id]
         outcome = machine.outcome
@@ -336,9 +393,9 @@ class Host:
 
     async def _verify(self, spec: MigrationSpec, vm: LocalVm, destination: Handle) -> None:
         """Keep the frozen memory until each page is known to have arrived as it was."""
-        error, mismatched = "", 0
+        error, mismatched, served = "", 0, None
         try:
-            noted = await destination.noted.remote(spec.id)
+            noted, served = await destination.noted.remote(spec.id)
             mismatched = await asyncio.get_running_loop().run_in_executor(
                 None, compare_memory, vm.memory, vm.populated(), noted
             )
@@ -350,6 +407,18 @@ class Host:
                 vm=spec.vm,
                 pages=spec.memory_pages,
                 mismatched_pages=mismatched,
+                served=served,
                 error=error,
             )
         )
+
+
+def _serve(vm: LocalVm, pages: PageSource) -> LateMemory:
+    """Start serving a VM's faults; blocks until it is served, and leaves nothing if it is not."""
+    late = LateMemory(vm, pages)
+    try:
+        late.wait_ready()
+    except PagerFailed:
+        late.close()
+        raise
+    return late

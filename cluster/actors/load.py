@@ -186,7 +186,7 @@ class _VmLoad:
             before = prober.epoch if before is None else before
             if prober.epoch > before and not moved:
                 moved, until = True, time.monotonic() + _PROBE_AFTER_S
-            if not moved and prober.settled:
+            if not moved and not prober.moving_soon:
                 break  # rolled back
             await asyncio.sleep(max(0.0, now + self._load.probe_interval_s - time.monotonic()))
         self.meter.drained()

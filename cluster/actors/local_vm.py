@@ -41,6 +41,7 @@ class LocalVm:
     """One (vm, epoch) on this host; owned by the host, mutated on its loop only.
 
     Attributes:
+        address: Where the VM's process has mapped its memory.
         demand: Profile in force, and the scenario second it counts from.
         leaving: Its memory or vCPUs are on the way to another host.
     """
@@ -54,6 +55,7 @@ class LocalVm:
     memory_fd: int
     control: ControlPage
     uffd: int | None
+    address: int
     power: Power
     demand: Demand
     demand_from_s: float = 0.0
@@ -107,12 +109,16 @@ async def create_vm(
     demand: Demand,
     demand_from_s: float,
     tracker: TrackerKind,
+    armed: bool,
     door: Doorstep,
     said: Callable[[LocalVm, Header], None],
     lost: Callable[[LocalVm], None],
     runtime_env: dict[str, object] | None,
 ) -> LocalVm:
     """Start a VM process on this node and give it memory; it is stunned from birth.
+
+    With `armed` its writes are tracked from the first one; without, whoever serves its
+    faults arms the tracker later.
 
     Raises:
         VmRefused: If the guest does not start; the message is for the user.
@@ -137,7 +143,7 @@ async def create_vm(
         memory = map_memory(memory_fd, spec.memory_bytes)
         control = ControlPage(control_fd)
         pages = await asyncio.get_running_loop().run_in_executor(
-            None, _make_tracker, tracker, hello, memory, memory_fd
+            None, _make_tracker, tracker, hello, memory, memory_fd, armed
         )
     except BaseException:
         arrival.cancel()
@@ -161,6 +167,7 @@ async def create_vm(
         memory_fd=memory_fd,
         control=control,
         uffd=hello.uffd,
+        address=hello.address,
         power=Power.STUNNED,
         demand=demand,
         demand_from_s=demand_from_s,
@@ -184,18 +191,23 @@ def _actor_class(runtime_env: dict[str, object] | None) -> Any:
     )(Vm)
 
 
-def _make_tracker(kind: TrackerKind, hello: Hello, memory: Mapping, fd: int) -> Tracker:
+def _make_tracker(
+    kind: TrackerKind, hello: Hello, memory: Mapping, fd: int, armed: bool
+) -> Tracker:
     if kind is TrackerKind.SHADOW:
         return ShadowTracker(memory=memory, fd=fd)
     if hello.uffd is None:
         raise VmGone("the VM sent no userfaultfd")
-    return WriteProtectTracker(
+    tracker = WriteProtectTracker(
         uffd=hello.uffd,
         pid=hello.pid,
         address=hello.address,
         nbytes=len(memory.flat),
         memory=memory,
     )
+    if armed:
+        tracker.arm()
+    return tracker
 
 
 def _why(started: "asyncio.Future[str]") -> str:

@@ -16,11 +16,13 @@ class Answered:
 
     Attributes:
         epoch: Of the VM that answered; a client learns from it that the VM has moved.
-        then: Where the VM is about to move, to be warmed up; None when it stays.
+        moving: The VM is about to move.
+        then: Where to, to be warmed up; None while that is not known.
     """
 
     answer: object
     epoch: int
+    moving: bool = False
     then: Handle | None = None
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cluster.memory.pager import Served
 from cluster.memory.tracker import TrackerKind
 from cluster.policy.facts import HostLoad
 
@@ -12,6 +13,7 @@ class HostFacts:
 
     Attributes:
         tracker_why: Why not the kernel's tracker; empty if it is.
+        faults_why: Why this host cannot serve a guest's faults; empty if it can.
     """
 
     host: str
@@ -19,6 +21,7 @@ class HostFacts:
     node: str
     tracker: TrackerKind
     tracker_why: str
+    faults_why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,7 @@ class Verification:
     """Every page of a migrated VM compared with the source's frozen memory.
 
     Attributes:
+        served: What the destination's pager did; None for a pre-copy.
         error: Empty, or why the comparison could not be made.
     """
 
@@ -74,4 +78,5 @@ class Verification:
     vm: str
     pages: int
     mismatched_pages: int
+    served: Served | None = None
     error: str = ""

@@ -1,15 +1,19 @@
 """The source's end of a migration: carries out the machine's commands, and decides nothing."""
 
 import asyncio
+import os
 import time
 
+import ray
 from ray.exceptions import RayError
 
 from cluster.actors.local_vm import LocalVm, Power
 from cluster.actors.replies import Handle
 from cluster.actors.reports import MigrationProgress
 from cluster.actors.vm_link import VmGone, VmRefused
-from cluster.inventory.model import PAGE_BYTES
+from cluster.inventory.model import Mode
+from cluster.memory.guest_memory import create_memory, map_memory
+from cluster.memory.pagers import PagerFailed, PageServer, PageSource
 from cluster.memory.transfer import Batch, Outbox
 from cluster.migration.messages import (
     Answer,
@@ -32,6 +36,7 @@ from cluster.migration.messages import (
 )
 from cluster.migration.spec import MigrationSpec
 from cluster.migration.state import State
+from cluster.page import PAGE_BYTES
 from cluster.policy.sharing import SerialLink
 
 # What is left at the stun goes along with the state up to this size, and in batches above.
@@ -58,7 +63,12 @@ class SourceEnd:
         self._destination = destination
         self._center = center
         self._sending = sending
-        self._outbox = Outbox(vm.tracker, vm.populated())
+        # A byte a page: which ones the destination has fetched by itself.
+        marks_bytes = -(-spec.memory_pages // PAGE_BYTES) * PAGE_BYTES
+        self._fetched_fd = create_memory(f"{spec.vm}-fetched", marks_bytes)
+        self._fetched = map_memory(self._fetched_fd, marks_bytes).flat
+        self._outbox = Outbox(vm.tracker, vm.populated(), self._fetched)
+        self._server: PageServer | None = None
         self._prepared = False
         self._there: Handle = None
 
@@ -73,7 +83,7 @@ class SourceEnd:
             return await self._do(command)
         except VmRefused as error:
             return Refused(reply_to=command.seq, reason=str(error))
-        except (VmGone, RayError, OSError) as error:
+        except (VmGone, PagerFailed, RayError, OSError) as error:
             return Failed(reply_to=command.seq, reason=f"{type(error).__name__}: {error}")
 
     def seen(self, state: State) -> MigrationProgress:
@@ -105,6 +115,15 @@ class SourceEnd:
             await self._until_sent(batch.wire_bytes, asked)
         return batch
 
+    def close(self) -> None:
+        """Stop serving pages; safe to call twice."""
+        if self._server is not None:
+            self._server.end()
+            self._server = None
+        if self._fetched_fd >= 0:
+            os.close(self._fetched_fd)
+            self._fetched_fd = -1
+
     async def _until_sent(self, nbytes: int, began: float) -> None:
         wait_s = self._sending.accept(nbytes, now=began) - time.monotonic()
         if wait_s > 0:
@@ -129,24 +148,29 @@ class SourceEnd:
             case Resume():
                 await self._destination.resume.remote(self.spec.id)
             case SendRemainder():
-                reason = "post-copy needs a fault service, which this host does not have"
-                return Refused(reply_to=command.seq, reason=reason)
+                return await self._send_remainder(command)
             case Rollback():
                 return await self._roll_back(command)
             case Unregister():
+                self.close()
                 self.vm.end()
         return Succeeded(reply_to=command.seq)
 
     async def _prepare(self, command: Prepare) -> Answer:
         spec, vm = self.spec, self.vm
+        # Probes begin now: a VM that is stunned soon has been heard of before.
+        await vm.handle.expect.remote(True, None)
+        pages = None
+        if spec.mode is not Mode.PRECOPY:
+            pages = await asyncio.get_running_loop().run_in_executor(None, self._serve_pages)
         self._prepared = True  # from here on there may be something to forget
         self._there, refusal = await self._destination.prepare.remote(
-            spec, vm.spec, vm.demand, vm.demand_from_s, self._host
+            spec, vm.spec, vm.demand, vm.demand_from_s, self._host, pages
         )
         if refusal:
             return Refused(reply_to=command.seq, reason=refusal)
         # Clients learn of the new place ahead of time, and warm their handles to it.
-        await vm.handle.expect.remote(self._there)
+        await vm.handle.expect.remote(True, self._there)
         return Succeeded(reply_to=command.seq)
 
     async def _send_dirty(self, command: SendDirty) -> Answer:
@@ -160,7 +184,20 @@ class SourceEnd:
             None, self._sent, command.seq, scanned - began, copied - scanned
         )
 
+    def _serve_pages(self) -> PageSource:
+        """Start the process that serves single pages to the destination's pager."""
+        if self._server is None or not self._server.alive:
+            self._server = PageServer(
+                memory_fd=self.vm.memory_fd,
+                sent_fd=self._fetched_fd,
+                pages=self.spec.memory_pages,
+                host=ray.util.get_node_ip_address(),
+            )
+        return self._server.wait_listening()
+
     async def _send_state(self, command: SendState) -> Answer:
+        if command.bitmap_only:
+            return await self._flip(command)
         began = time.monotonic()
         loop = asyncio.get_running_loop()
         owed_bytes = PAGE_BYTES * await loop.run_in_executor(None, self._outbox.begin_round)
@@ -170,8 +207,34 @@ class SourceEnd:
         last = await self.read_batch(_INLINE_BYTES_MAX)
         copied = time.monotonic()
         state = await self.vm.capture()
-        await self._destination.finish.remote(self.spec.id, state, last)
+        await self._destination.finish.remote(self.spec.id, state, last, None)
         return self._sent(command.seq, scanned - began, copied - scanned)
+
+    async def _flip(self, command: SendState) -> Answer:
+        """Send the state and which pages are missing; the pages themselves stay here."""
+        began = time.monotonic()
+        missing = await asyncio.get_running_loop().run_in_executor(None, self._outbox.flip)
+        scanned = time.monotonic()
+        state = await self.vm.capture()
+        await self._destination.finish.remote(self.spec.id, state, None, missing)
+        return Succeeded(
+            reply_to=command.seq,
+            pages_dirty=len(missing),
+            sent_bytes=missing.nbytes + len(state),
+            scan_s=scanned - began,
+        )
+
+    async def _send_remainder(self, command: SendRemainder) -> Answer:
+        self._outbox.begin_remainder()
+        await self._destination.pull_remainder.remote(self.spec.id)
+        self._outbox.confirm()
+        fetched = int(self._fetched.sum())
+        return Succeeded(
+            reply_to=command.seq,
+            pages_sent=self._outbox.sent_pages + fetched,
+            zero_pages=self._outbox.zero_pages,
+            sent_bytes=self._outbox.sent_bytes + fetched * PAGE_BYTES,
+        )
 
     def _sent(self, seq: int, scan_s: float, copy_s: float) -> Succeeded:
         box = self._outbox
@@ -195,10 +258,11 @@ class SourceEnd:
     async def _roll_back(self, command: Rollback) -> Answer:
         """Run here again first, and only then tell the destination to forget."""
         self.vm.control.put("throttle_ratio", 0.0)
+        self.close()
         if self.vm.power is Power.OFF:
             return Refused(reply_to=command.seq, reason="the VM has ended on the source")
         try:
-            await self.vm.handle.expect.remote(None)
+            await self.vm.handle.expect.remote(False, None)
             await self.vm.resume()
         except VmGone as error:
             return Refused(reply_to=command.seq, reason=str(error))

@@ -84,6 +84,7 @@ class Vcpu(threading.Thread):
         self._calls: deque[Call] = deque()
         self._replies: list[tuple[Call, Reply]] = []
         self._answered: OrderedDict[str, tuple[int, object]] = OrderedDict()
+        self._moving = False
         self._then: Handle | None = None
         self._running = False
         self._end_reason: str | None = None
@@ -97,9 +98,9 @@ class Vcpu(threading.Thread):
         self._calls.append(call)
         self._ring()
 
-    def expect(self, then: Handle | None) -> None:
+    def expect(self, moving: bool, then: Handle | None) -> None:
         """Say where requests go once the VM is stunned; None keeps them waiting here."""
-        self._then = then
+        self._moving, self._then = moving, then
         self._ring()
 
     def _ring(self) -> None:
@@ -248,7 +249,7 @@ class Vcpu(threading.Thread):
             self._answered.move_to_end(call.client)
             while len(self._answered) > _CLIENTS_MAX:
                 self._answered.popitem(last=False)
-        return Answered(answer=answer, epoch=self._epoch, then=self._then)
+        return Answered(answer=answer, epoch=self._epoch, moving=self._moving, then=self._then)
 
     def _fail(self, error: Exception) -> None:
         """The guest raised: this VM is over, and only this one."""

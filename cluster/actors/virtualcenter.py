@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import ray
@@ -22,6 +22,7 @@ from cluster.policy.center import Center
 from cluster.policy.messages import (
     CancelMigration,
     CancelRequested,
+    CloseMigration,
     Command,
     CommitRequested,
     Discard,
@@ -44,6 +45,7 @@ from cluster.policy.messages import (
     Started,
     StartMigration,
     Stopping,
+    TakeOver,
     TellPeerLost,
     Ticked,
     VmEnded,
@@ -303,6 +305,11 @@ class VirtualCenter:
                 self._call(self._hosts[source].peer_lost.remote(migration))
             case Discard(migration=migration, destination=destination):
                 self._call(self._hosts[destination].discard.remote(migration))
+            case TakeOver():
+                self._spawn(self._take_over(command))
+            case CloseMigration(spec=spec, outcome=outcome):
+                self._progress.pop(spec.id, None)
+                self._ended.append(EndedMigration(spec=spec, outcome=outcome))
             case SetShares(host=host, shares=shares):
                 self._call(self._hosts[host].set_shares.remote(dict(shares)))
             case SetDemand(vm=vm, host=host, demand=demand, from_s=from_s):
@@ -315,6 +322,8 @@ class VirtualCenter:
                     self._happened.append(Happening(time_s=time_s, record=command))
             case GrantCommit() | RefuseCommit():
                 pass  # the answer of `commit`
+            case _:
+                assert_never(command)
 
     def _call(self, ref: Any) -> None:
         """Wait for a host's answer in the background: one that is lost is reported by its lifeline."""
@@ -328,13 +337,13 @@ class VirtualCenter:
 
     async def _connect(self, name: str, host: Handle, me: Handle) -> None:
         try:
-            self._facts[name] = await host.start.remote(me)
+            facts: HostFacts = await host.start.remote(me)
         except RayError as error:
             self._feed(HostFailed(host=name, reason=str(error)))
             return
+        self._facts[name] = facts
         self._spawn(self._watch(name, host))
-        # No host serves faults yet: post-copy needs a pager beside the tracker.
-        self._feed(HostConnected(host=name, serves_faults=False))
+        self._feed(HostConnected(host=name, serves_faults=not facts.faults_why))
 
     async def _watch(self, name: str, host: Handle) -> None:
         try:
@@ -355,6 +364,17 @@ class VirtualCenter:
             return
         self._vms[command.vm] = handle
         self._feed(VmStarted(vm=command.vm, epoch=command.epoch))
+
+    async def _take_over(self, command: TakeOver) -> None:
+        """The source died after the commit: have the destination go on alone, if it can."""
+        try:
+            refusal = await self._hosts[command.destination].take_over.remote(command.migration)
+        except RayError as error:
+            refusal = f"{command.destination} did not answer: {type(error).__name__}"
+        if refusal:
+            self._feed(VmEnded(vm=command.vm, epoch=command.epoch, reason=refusal))
+        else:
+            self._feed(VmStarted(vm=command.vm, epoch=command.epoch))
 
     async def _migrate(self, spec: MigrationSpec) -> None:
         try:

@@ -18,7 +18,8 @@ from cluster.guests.base import Guest
 from cluster.guests.memory_map import bind, capture_state, make_guest
 from cluster.guests.registry import GuestImportError, load_guest
 from cluster.memory.guest_memory import Mapping, map_memory
-from cluster.memory.tracker import TrackerKind, offer_mapping
+from cluster.memory.tracker import TrackerKind
+from cluster.memory.userfaultfd import open_userfaultfd
 
 # Two Python threads share the process: the vCPU and the actor's loop. The interpreter's
 # own 5 ms between switches would be most of a blackout.
@@ -34,7 +35,6 @@ class Vm:
     def __init__(self, birth: Birth) -> None:
         self._birth = birth
         self._vcpu: Vcpu | None = None
-        self._then: Handle | None = None
         self._leaving = asyncio.Event()
 
     async def start(self) -> str:
@@ -60,20 +60,21 @@ class Vm:
         self._vcpu.submit(call)
         return await call.reply
 
-    async def expect(self, then: Handle | None) -> None:
-        """Send clients to `then` once this VM is stunned; None takes that back."""
-        self._then = then
-        if then is None:
-            self._leaving.clear()
-        else:
-            self._leaving.set()
-        if self._vcpu is not None:
-            self._vcpu.expect(then)
+    async def expect(self, moving: bool, then: Handle | None) -> None:
+        """Say that this VM is about to move, or no longer is, and where to once that is known.
 
-    async def watch(self) -> Handle:
-        """Wait until this VM is about to move, and return where to."""
+        Once it is stunned clients are sent to `then`; without it they wait here.
+        """
+        if moving:
+            self._leaving.set()
+        else:
+            self._leaving.clear()
+        if self._vcpu is not None:
+            self._vcpu.expect(moving, then)
+
+    async def watch(self) -> None:
+        """Return when this VM is about to move."""
         await self._leaving.wait()
-        return self._then
 
     async def warm(self) -> int:
         """Answer with the epoch; a client's first call to a new place costs milliseconds."""
@@ -123,7 +124,7 @@ class Vm:
     def _announce(self, host: socket.socket, memory: Mapping) -> None:
         """Tell the host where the memory is mapped, and send what it tracks it with."""
         if self._birth.tracker is TrackerKind.WRITE_PROTECT:
-            uffd = offer_mapping(memory)
+            uffd = open_userfaultfd()
             send_with_fds(host, {"kind": "ready", "address": memory.address}, [uffd])
             os.close(uffd)
         else:

@@ -61,7 +61,8 @@ def send_with_fds(sock: socket.socket, header: Header, fds: Sequence[int]) -> No
     """Send a small frame and duplicates of `fds`; blocks until it has left."""
     data = encode(header)
     sent = socket.send_fds(sock, [data], list(fds))
-    sock.sendall(data[sent:])
+    if sent < len(data):
+        sock.sendall(data[sent:])
 
 
 def receive_with_fds(sock: socket.socket) -> tuple[Header, list[int]]:

@@ -64,12 +64,24 @@ class WriteProtectTracker:
     def __init__(self, *, uffd: int, pid: int, address: int, nbytes: int, memory: Mapping) -> None:
         """Take over what the VM sent: its userfaultfd, its pid, where its memory is mapped.
 
-        `memory` is the host's own mapping of the same pages. All pages are armed here.
+        `memory` is the host's own mapping of the same pages. Nothing is tracked before
+        `arm`, or before somebody registers the range for faults and maps pages.
         """
         self._uffd = uffd
+        self._address = address
+        self._nbytes = nbytes
         self._memory = memory
         self._written = WrittenPages(pid, address, nbytes, PAGE_BYTES)
-        userfaultfd.write_protect(uffd, address, nbytes)
+
+    def arm(self) -> None:
+        """Register the range for tracking alone, and start with every page clean.
+
+        If its faults were served until now, they no longer are: who waits goes on, and
+        pages that the file holds or lacks are touched without anybody's help.
+        """
+        userfaultfd.unregister(self._uffd, self._address, self._nbytes)
+        userfaultfd.register_write_protect(self._uffd, self._address, self._nbytes)
+        userfaultfd.write_protect(self._uffd, self._address, self._nbytes)
 
     def harvest(self) -> Pages:
         return self._written.read(rearm=True)
@@ -134,17 +146,6 @@ class ShadowTracker:
         return np.flatnonzero((live != shadow).any(axis=1)) + start
 
 
-def offer_mapping(mapping: Mapping) -> int:
-    """Register this process's own mapping for tracking; return the userfaultfd to send.
-
-    Raises:
-        OSError: If this kernel or container does not allow it.
-    """
-    uffd = userfaultfd.open_userfaultfd()
-    userfaultfd.register_write_protect(uffd, mapping.address, len(mapping.flat))
-    return uffd
-
-
 def probe() -> tuple[TrackerKind, str]:
     """Try the kernel's tracker on one page; return the best kind and why.
 
@@ -154,7 +155,7 @@ def probe() -> tuple[TrackerKind, str]:
     try:
         mapping = map_memory(fd, 2 * PAGE_BYTES)
         try:
-            uffd = offer_mapping(mapping)
+            uffd = userfaultfd.open_userfaultfd()
         except OSError as error:
             return TrackerKind.SHADOW, f"userfaultfd: {error.strerror or error}"
         try:
@@ -165,6 +166,7 @@ def probe() -> tuple[TrackerKind, str]:
                 nbytes=len(mapping.flat),
                 memory=mapping,
             )
+            tracker.arm()
             mapping.flat[PAGE_BYTES] = 1
             seen = tracker.harvest().tolist()
             tracker.close()
@@ -177,3 +179,20 @@ def probe() -> tuple[TrackerKind, str]:
         return TrackerKind.WRITE_PROTECT, ""
     finally:
         os.close(fd)
+
+
+def serves_faults() -> str:
+    """Return "" if guests' faults can be served from outside here, or why not."""
+    fd = create_memory("probe", PAGE_BYTES)
+    try:
+        mapping = map_memory(fd, PAGE_BYTES)
+        uffd = userfaultfd.open_userfaultfd()
+        try:
+            userfaultfd.register_faults(uffd, mapping.address, PAGE_BYTES)
+        finally:
+            os.close(uffd)
+    except OSError as error:
+        return f"userfaultfd: {error.strerror or error}"
+    finally:
+        os.close(fd)
+    return ""

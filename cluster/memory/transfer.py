@@ -41,10 +41,16 @@ class Outbox:
     it is confirmed; an interrupted or failed round forgets nothing.
     """
 
-    def __init__(self, tracker: Tracker, first: Pages) -> None:
-        """`first` is what round 0 sends besides what gets dirty: every page ever touched."""
+    def __init__(
+        self, tracker: Tracker, first: Pages, fetched: npt.NDArray[np.uint8] | None = None
+    ) -> None:
+        """`first` is what round 0 sends besides what gets dirty: every page ever touched.
+
+        `fetched` marks, a byte a page, what the destination has fetched by itself.
+        """
         self._tracker = tracker
         self._owed = np.unique(first)
+        self._fetched = fetched
         self._position = 0
         self._lock = threading.Lock()
         self.interrupted = False
@@ -62,6 +68,19 @@ class Outbox:
             self.sent_bytes = self.sent_pages = self.zero_pages = 0
             return len(self._owed)
 
+    def flip(self) -> Pages:
+        """Harvest a last time and return all that is owed: the VM runs elsewhere from now on."""
+        self.begin_round()
+        with self._lock:
+            return self._owed
+
+    def begin_remainder(self) -> None:
+        """Hand out all that is owed, again if need be; nothing gets dirty here any more."""
+        with self._lock:
+            self._position = 0
+            self.interrupted = False
+            self.sent_bytes = self.sent_pages = self.zero_pages = 0
+
     def next_batch(self, bytes_max: int) -> Batch | None:
         """Return the next pages of this round, or None when it is over or interrupted."""
         with self._lock:
@@ -70,6 +89,8 @@ class Outbox:
             stop = self._position + max(1, bytes_max // PAGE_BYTES)
             pages = self._owed[self._position : stop]
             self._position += len(pages)
+        if self._fetched is not None:
+            pages = pages[self._fetched[pages] == 0]
         data = self._tracker.read(pages)
         zero = zero_pages(data)
         if zero.any():
@@ -109,9 +130,14 @@ class Outbox:
 class Intake:
     """A destination's memory as it fills, and the hash noted for each page installed."""
 
-    def __init__(self, memory: Mapping) -> None:
+    def __init__(self, memory: Mapping, hashes: Hashes | None = None) -> None:
+        """`hashes` is where to note them, if others note there too: all `ZERO_PAGE_HASH`."""
         self._memory = memory
-        self.hashes: Hashes = np.full(len(memory.pages), ZERO_PAGE_HASH, dtype=np.uint64)
+        self.hashes: Hashes = (
+            np.full(len(memory.pages), ZERO_PAGE_HASH, dtype=np.uint64)
+            if hashes is None
+            else hashes
+        )
 
     def install(self, batch: Batch) -> None:
         """Store the batch's pages; a zero page is written only where data has been before."""

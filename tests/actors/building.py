@@ -1,5 +1,7 @@
 """Small clusters for tests."""
 
+from pathlib import Path
+
 from cluster.inventory.demand import Constant
 from cluster.inventory.model import (
     ClientsSpec,
@@ -10,6 +12,8 @@ from cluster.inventory.model import (
     Scenario,
     VmSpec,
 )
+
+GIGABIT = 125e6
 
 
 def host(name: str, **fields: object) -> HostSpec:
@@ -29,6 +33,14 @@ def vm(name: str, program: str = "keyvalue", *, on: str, file: str | None = None
     }
     guest = GuestSpec(program=program, params=tuple(sorted(params.items())), file=file)
     return VmSpec(name=name, guest=guest, host=on, **fields)
+
+
+def filled(name: str, *, on: str, mib: int, write_mb_s: float = 0.0, **fields):
+    """A VM full of data: at 1 GbE a round takes 8 ms a MiB."""
+    file = str(Path(__file__).parent / "filled_guest.py")
+    params = {"fill_mib": mib, "write_mb_s": write_mb_s}
+    fields = {"memory_mib": mib + 1, "clients": None, **fields}
+    return vm(name, "filled_guest:Filled", on=on, file=file, params=params, **fields)
 
 
 def scenario(hosts, vms, **fields) -> Scenario:

@@ -110,7 +110,7 @@ def launch(session) -> Iterator[Callable[..., Watch]]:
         cluster.stop()
 
 
-@pytest.fixture(params=list(TrackerKind), ids=lambda kind: kind.value)
+@pytest.fixture(params=list(TrackerKind), ids=str)
 def tracker(request: pytest.FixtureRequest) -> TrackerKind:
     if request.param is TrackerKind.WRITE_PROTECT:
         kind, why = probe()

@@ -12,9 +12,9 @@ from cluster.memory.tracker import (
     Tracker,
     TrackerKind,
     WriteProtectTracker,
-    offer_mapping,
     probe,
 )
+from cluster.memory.userfaultfd import open_userfaultfd
 
 PAGES = 3000
 
@@ -40,10 +40,11 @@ def tracked(request: pytest.FixtureRequest) -> Iterator[Tracked]:
         kind, why = probe()
         if kind is not TrackerKind.WRITE_PROTECT:
             pytest.skip(f"{why}; needs Linux 6.7 and sysctl vm.unprivileged_userfaultfd=1 or root")
-        uffd = offer_mapping(guest)
+        uffd = open_userfaultfd()
         tracker = WriteProtectTracker(
             uffd=uffd, pid=os.getpid(), address=guest.address, nbytes=nbytes, memory=host
         )
+        tracker.arm()
     else:
         tracker = ShadowTracker(memory=host, fd=fd)
     yield Tracked(fd=fd, guest=guest, host=host, tracker=tracker)

@@ -1,0 +1,161 @@
+"""Memory of a VM that runs before all of it has arrived: ledger, pager, and the bulk's installs."""
+
+import asyncio
+import os
+import time
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.actors.local_vm import LocalVm
+from cluster.memory import userfaultfd
+from cluster.memory.guest_memory import Pages
+from cluster.memory.hashes import ZERO_PAGE_HASH, Hashes, hash_pages
+from cluster.memory.ledger import CLAIMED, INSTALLED, MISSING, Ledger, create_ledger
+from cluster.memory.pager import Served
+from cluster.memory.pagers import FaultPager, PagerFailed, PageSource
+from cluster.memory.tracker import WriteProtectTracker
+from cluster.memory.transfer import Batch
+from cluster.page import PAGE_BYTES
+
+# Pages mapped by one call: short, because the call holds the guest's memory map.
+_MAP_PAGES_AT_ONCE = 2048
+_LOOK_S = 0.001
+# Without an installed page for so long the remainder has failed, to be asked for again.
+_SILENCE_S_MAX = 5.0
+
+
+class LateMemory:
+    """Serves the faults of one VM, and installs the bulk, until every page is here.
+
+    Invariant: a page is written here only by who has claimed it, and mapped only after.
+    """
+
+    def __init__(self, vm: LocalVm, source: PageSource) -> None:
+        """Register the VM's memory for faults and start its pager."""
+        if vm.uffd is None:
+            raise PagerFailed(f"{vm.spec.name} sent no userfaultfd")
+        self._vm = vm
+        self._uffd = vm.uffd
+        self._pages = vm.spec.memory_bytes // PAGE_BYTES
+        self._ledger_fd = create_ledger(vm.spec.name, self._pages)
+        self._ledger = Ledger(self._ledger_fd, self._pages)
+        self._states: npt.NDArray[np.uint8] = np.frombuffer(self._ledger.states, dtype=np.uint8)
+        self.hashes: Hashes = np.frombuffer(self._ledger.hashes, dtype=np.uint64)
+        self.hashes[:] = ZERO_PAGE_HASH
+        self.served = Served()
+        userfaultfd.register_faults(self._uffd, vm.address, vm.spec.memory_bytes)
+        self._pager = self._start_pager(source)
+
+    def wait_ready(self) -> None:
+        """Return when faults are served; blocks.
+
+        Raises:
+            PagerFailed: If the pager does not start or does not reach the source.
+        """
+        self._pager.wait_ready()
+
+    def expect(self, missing: Pages) -> None:
+        """Note which pages are still on the source; before the VM runs or is touched."""
+        self._states[missing] = MISSING
+
+    def sweep(self) -> None:
+        """Map all that is here, so that touching it faults no more; blocks for a while.
+
+        A hole, or a page that is missing, ends a run; the pager serves those.
+        """
+        populated = self._vm.populated()
+        here = populated[self._states[populated] != MISSING]
+        here = here[self._states[here] != CLAIMED]
+        self._map(here)
+
+    def install(self, batch: Batch) -> int:
+        """Store and map those pages of a batch that nobody else has brought; return how many."""
+        with self._ledger.locked():
+            mine = self._states[batch.pages] == MISSING
+            pages = batch.pages[mine]
+            self._states[pages] = CLAIMED
+        data = np.zeros((len(batch.pages), PAGE_BYTES), dtype=np.uint8)
+        data[~batch.zero] = batch.data
+        data = data[mine]
+        self._vm.memory.pages[pages] = data
+        self.hashes[pages] = hash_pages(data)
+        self._states[pages] = INSTALLED
+        self._map(pages)
+        return len(pages)
+
+    async def wait_complete(self) -> None:
+        """Return when no page is missing.
+
+        Raises:
+            PagerFailed: If nothing has arrived for `_SILENCE_S_MAX`.
+        """
+        left, changed_s = self.left(), time.monotonic()
+        while left:
+            await asyncio.sleep(_LOOK_S)
+            if (now := self.left()) != left:
+                left, changed_s = now, time.monotonic()
+            elif time.monotonic() - changed_s > _SILENCE_S_MAX:
+                raise PagerFailed(f"{left} pages of {self._vm.spec.name} do not come")
+
+    def left(self) -> int:
+        """Return how many pages are not here yet."""
+        return int(np.count_nonzero((self._states == MISSING) | (self._states == CLAIMED)))
+
+    def mend(self) -> None:
+        """Replace a pager that has died, so that no touch waits for it for ever.
+
+        Only between two installs: what is claimed then was claimed by the dead one. The
+        new one serves what is here; the bulk brings the rest.
+        """
+        if self._pager.alive:
+            return
+        with self._ledger.locked():
+            self._states[self._states == CLAIMED] = MISSING
+        self._pager.end()
+        self._pager = self._start_pager(None)
+        self._pager.wait_ready()
+        userfaultfd.wake(self._uffd, self._vm.address, self._vm.spec.memory_bytes)
+
+    def settle(self) -> Served:
+        """All is here: track writes alone from now on, and let the pager go; blocks."""
+        tracker = self._vm.tracker
+        assert isinstance(tracker, WriteProtectTracker)
+        tracker.arm()
+        try:
+            self.served = self._pager.stop()
+        except PagerFailed:
+            self._pager.end()  # it died after its work was done; its counts died with it
+        return self.served
+
+    def close(self) -> None:
+        """End the pager and free the ledger; safe to call twice."""
+        self._pager.end()
+        if self._ledger_fd >= 0:
+            os.close(self._ledger_fd)
+            self._ledger_fd = -1
+
+    def _start_pager(self, source: PageSource | None) -> FaultPager:
+        return FaultPager(
+            uffd=self._uffd,
+            memory_fd=self._vm.memory_fd,
+            ledger_fd=self._ledger_fd,
+            pages=self._pages,
+            address=self._vm.address,
+            source=source,
+        )
+
+    def _map(self, pages: Pages) -> None:
+        """Map ascending pages that the file holds, run by run."""
+        if len(pages) == 0:
+            return
+        breaks = np.flatnonzero(np.diff(pages) != 1) + 1
+        for run in np.split(pages, breaks):
+            for at in range(0, len(run), _MAP_PAGES_AT_ONCE):
+                part = run[at : at + _MAP_PAGES_AT_ONCE]
+                userfaultfd.map_present(
+                    self._uffd,
+                    self._vm.address + int(part[0]) * PAGE_BYTES,
+                    len(part) * PAGE_BYTES,
+                    PAGE_BYTES,
+                )
