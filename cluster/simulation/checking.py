@@ -36,12 +36,10 @@ def _check_runners(world: World) -> None:
 
 def _check_memory(world: World) -> None:
     """No host holds more than it has; a VM that moves counts at both ends."""
-    at = {vm.name: index for index, vm in enumerate(world.scenario.vms)}
-    hosts = {host.name: index for index, host in enumerate(world.scenario.hosts)}
     used = world.fleet.sum_by_host(world.fleet.memory_mib)
     for move in world.moves.values():
-        vm, spec = at[move.spec.vm], move.spec
-        for host in (hosts[spec.source], hosts[spec.destination]):
+        vm, spec = world.vm_index[move.spec.vm], move.spec
+        for host in (world.host_index[spec.source], world.host_index[spec.destination]):
             if world.fleet.host[vm] != host:
                 used[host] += world.fleet.memory_mib[vm]
     for owner, mib in zip(world.scenario.hosts, used.tolist(), strict=True):

@@ -94,6 +94,7 @@ class World:
     Attributes:
         moves: Migrations under way, by id.
         mishaps: Draws everything that goes wrong.
+        host_index, vm_index: By name, in the arrays of `fleet` and `network`.
         seats: Where each VM that is on runs, and on which host; its source while it moves.
     """
 
@@ -124,8 +125,8 @@ class World:
         decisions, mishaps = np.random.default_rng(seed).spawn(2)
         self._rng, self.mishaps = decisions, mishaps
         self.channel = Channel(self.clock, faults, mishaps)
-        self._host = {host.name: at for at, host in enumerate(scenario.hosts)}
-        self._vm = {vm.name: at for at, vm in enumerate(scenario.vms)}
+        self.host_index = {host.name: at for at, host in enumerate(scenario.hosts)}
+        self.vm_index = {vm.name: at for at, vm in enumerate(scenario.vms)}
         self._names = [vm.name for vm in scenario.vms]
         self._models = [dirty_model(vm) for vm in scenario.vms]
         rates = [line_rate(host, calibration) for host in scenario.hosts]
@@ -154,7 +155,7 @@ class World:
         order = np.argsort(self.fleet.host, kind="stable")
         names = [self._names[vm] for vm in order.tolist()]
         wanted, got = demand[order].tolist(), granted[order].tolist()
-        ends = np.searchsorted(self.fleet.host[order], np.arange(len(self._host) + 1)).tolist()
+        ends = np.searchsorted(self.fleet.host[order], np.arange(len(self.host_index) + 1)).tolist()
         for host, first, end in zip(self.scenario.hosts, ends, ends[1:], strict=False):
             if host.name not in self._dead:
                 mine = slice(first, end)
@@ -172,7 +173,7 @@ class World:
         at = self.fleet.host.copy()
         for move in self.moves.values():
             if self.seats.get(move.spec.vm) is not None:
-                at[self._vm[move.spec.vm]] = self._host[move.spec.source]
+                at[self.vm_index[move.spec.vm]] = self.host_index[move.spec.source]
         return at
 
     def connected(self) -> BoolArray:
@@ -262,7 +263,7 @@ class World:
                     if (move := self.moves.get(migration)) is not None:
                         move.carrier.set_share(rate)
             case SetDemand(vm=vm, demand=demand, from_s=from_s):
-                self.fleet.set_demand(self._vm[vm], demand, from_s)
+                self.fleet.set_demand(self.vm_index[vm], demand, from_s)
                 self._grant()
             case Solve():
                 self._solve(command)
@@ -279,7 +280,9 @@ class World:
         seat = Seat(holds=True, runs=True, complete=True)
         self.seats[command.vm] = (seat, command.host)
         self._born_s[command.vm] = self.clock.now
-        self.fleet.place(self._vm[command.vm], self._host[command.host], now=self.clock.now)
+        self.fleet.place(
+            self.vm_index[command.vm], self.host_index[command.host], now=self.clock.now
+        )
         started = VmStarted(vm=command.vm, epoch=command.epoch)
         self.clock.after(0.0, lambda: self._feed_only(started))
 
@@ -299,7 +302,7 @@ class World:
 
     def _take_off(self, vm: str) -> None:
         self.seats.pop(vm, None)
-        self.fleet.place(self._vm[vm], OFF, now=self.clock.now)
+        self.fleet.place(self.vm_index[vm], OFF, now=self.clock.now)
 
     def _solve(self, command: Solve) -> None:
         """DRS takes no virtual time: what it takes depends on the machine."""
@@ -327,7 +330,7 @@ class World:
         # Messages of an earlier migration must not be taken for this one's.
         source = Seat(holds=True, runs=True, complete=True)
         self.seats[spec.vm] = (source, host)
-        vm = self._vm[spec.vm]
+        vm = self.vm_index[spec.vm]
         now, age_s = self.clock.now, self.clock.now - self._born_s.get(spec.vm, 0.0)
         guest = GuestMemory(
             spec.memory_pages,
@@ -337,7 +340,10 @@ class World:
         )
         guest.set_speed(self.fleet.speed(vm), now=now)
         machine = Migration(spec, convergence=self._convergence)
-        out, into = self._host[spec.source], len(self._host) + self._host[spec.destination]
+        out, into = (
+            self.host_index[spec.source],
+            len(self.host_index) + self.host_index[spec.destination],
+        )
         carrier = Carrier(
             machine=machine,
             clock=self.clock,
@@ -376,7 +382,7 @@ class World:
 
     def _committed(self, spec: MigrationSpec) -> None:
         """From now on the destination's host pays for the VM."""
-        vm, into = self._vm[spec.vm], self._host[spec.destination]
+        vm, into = self.vm_index[spec.vm], self.host_index[spec.destination]
         if self.fleet.host[vm] != into:
             self.fleet.place(vm, into, now=self.clock.now)
             self._grant()
@@ -411,7 +417,7 @@ class World:
         if seat.complete and not seat.missing_pages:
             seat.runs = True
             self.seats[command.vm] = (seat, command.destination)
-            vm, into = self._vm[command.vm], self._host[command.destination]
+            vm, into = self.vm_index[command.vm], self.host_index[command.destination]
             self.fleet.place(vm, into, now=self.clock.now)
             answer = VmStarted(vm=command.vm, epoch=command.epoch)
         else:
@@ -428,7 +434,7 @@ class World:
         """Divide the CPUs anew, and let guests that migrate run at their new speed."""
         self.fleet.grant(self.clock.now)
         for move in self.moves.values():
-            speed = self.fleet.speed(self._vm[move.spec.vm])
+            speed = self.fleet.speed(self.vm_index[move.spec.vm])
             move.carrier.guest.set_speed(speed, now=self.clock.now)
 
 
