@@ -12,11 +12,14 @@ from drs.model import FloatArray, IntArray
 
 
 def load_scale(instance: Instance) -> FloatArray:
-    """(H,R) what turns an amount into a load; 0 on hosts that do not count."""
-    r = instance.resources
-    scale: FloatArray = np.where(
-        instance.usable[:, None], 1.0 / np.maximum(instance.capacity[:, :r], 1e-300), 0.0
-    )
+    """(H,R) what turns an amount into a load; 0 on hosts that do not count.
+
+    A host whose capacity is all used by VMs in flight does not count either: nothing fits
+    there, and a load over nothing is no number.
+    """
+    capacity = instance.capacity[:, : instance.resources]
+    counts = instance.usable[:, None] & (capacity > 0.0)
+    scale: FloatArray = np.where(counts, 1.0 / np.where(counts, capacity, 1.0), 0.0)
     return scale
 
 

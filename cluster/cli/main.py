@@ -152,14 +152,16 @@ def schema() -> None:
 
 
 @main.command()
-@click.argument("directory", type=click.Path(file_okay=False))
-def report(directory: str) -> None:
-    """Make report.html again from a run's files.
+@click.argument("directories", nargs=-1, required=True, type=click.Path(file_okay=False))
+@click.option("--out", type=click.Path(dir_okay=False), help="Of a comparison; comparison.html.")
+def report(directories: tuple[str, ...], out: str | None) -> None:
+    """Make a run's report.html again, or compare several runs on one page.
 
     \b
-    Example:
+    Examples:
       vmotion report out
+      vmotion report threshold-3 threshold-5 --out comparison.html
     """
     from cluster.cli.run import report_command
 
-    raise SystemExit(report_command(directory))
+    raise SystemExit(report_command(directories, out=out))

@@ -1,6 +1,7 @@
 """`vmotion run`, `check`, `schema` and `report`: from the command line to exit status."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,8 +15,10 @@ from cluster.inventory.problems import ScenarioProblems
 from cluster.inventory.scenario import load
 
 if TYPE_CHECKING:
+    from cluster.cli.recording import Recorder
     from cluster.observe.record import EventRow, MigrationRow, Summary, TimelineRow
     from cluster.observe.rounds import RoundRow
+    from cluster.observe.tracing import Tracing
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -54,12 +57,14 @@ def run_command(
     from cluster.cli.live_run import run_live
     from cluster.observe.exporter import Exporter, MetricsServer, PortTakenError
     from cluster.observe.live import PlainView, open_view
+    from cluster.observe.tracing import TracingMissingError, tracing_from
 
     # The summary as JSON is stdout's alone; people watch stderr then.
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
     view = PlainView(console) if plain else open_view(console)
     exporter = Exporter()
     try:
+        tracing = tracing_from(os.environ)
         if out is not None:
             Path(out).mkdir(parents=True, exist_ok=True)
         with MetricsServer(exporter, port=metrics_port) as server:
@@ -68,7 +73,7 @@ def run_command(
                 finished = run_live(
                     scenario, view=view, exporter=exporter, server=server, address=ray_address
                 )
-    except PortTakenError as error:
+    except (PortTakenError, TracingMissingError) as error:
         return complain(str(error), BAD_INPUT)
     except (NoRay, ClusterFailed) as error:
         return complain(str(error), FAILED)
@@ -78,6 +83,9 @@ def run_command(
         return complain(
             "interrupted before the cluster was up; nothing is left running", INTERRUPTED
         )
+    if tracing is not None:
+        with tracing:
+            _tell_spans(tracing, finished.recorder)
     status = leave_behind(
         out,
         finished.summary,
@@ -89,6 +97,14 @@ def run_command(
     if finished.interrupted:
         return complain("interrupted; nothing is left running", INTERRUPTED)
     return status
+
+
+def _tell_spans(tracing: "Tracing", recorder: "Recorder") -> None:
+    """Send a run's migrations and DRS passes to the collector that the environment names."""
+    if recorder.began_unix_s is None:
+        return  # it never began
+    for span in recorder.spans:
+        tracing.tell(span, run_began_unix_s=recorder.began_unix_s)
 
 
 def check_command(path: str, *, as_json: bool) -> int:
@@ -119,15 +135,21 @@ def print_schema() -> None:
     print(json.dumps(schema(), indent=2))
 
 
-def report_command(directory: str) -> int:
-    """Write report.html again from the other files in `directory`."""
-    from cluster.observe.outputs import rewrite_report
+def report_command(directories: Sequence[str], *, out: str | None) -> int:
+    """Write one run's report again from its other files, or several runs' side by side."""
+    from cluster.observe.outputs import rewrite_report, write_comparison
 
+    paths = [Path(directory) for directory in directories]
     try:
-        path = rewrite_report(Path(directory))
+        if len(paths) == 1:
+            written = rewrite_report(paths[0])
+        else:
+            written = Path(out or "comparison.html")
+            write_comparison(paths, written)
     except (OSError, ValueError, KeyError) as error:
-        return complain(f"{directory}: not the files of a run ({error})", BAD_INPUT)
-    print(path)
+        named = ", ".join(directories)
+        return complain(f"{named}: not the files of a run ({error})", BAD_INPUT)
+    print(written)
     return DONE
 
 
