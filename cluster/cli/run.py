@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 
+from cluster.inventory.faults import NO_FAULTS
 from cluster.inventory.model import Scenario
 from cluster.inventory.problems import ScenarioProblems
 from cluster.inventory.scenario import load
@@ -51,6 +52,8 @@ def run_command(
     scenario = load_scenario(path, seed=seed, duration_s=duration_s)
     if scenario is None:
         return BAD_INPUT
+    if scenario.faults != NO_FAULTS:
+        print("vmotion: [faults] are for vmotion simulate; this run has none", file=sys.stderr)
     # Ray and plotly are heavy: a mistake in the file should not wait for them.
     from cluster.actors.cluster import ClusterFailed
     from cluster.actors.session import NoRay

@@ -35,6 +35,7 @@ def check(draft: Draft) -> None:
     for index, event in enumerate(draft.tables.events):
         _check_event(draft, event, ("event", index))
     _check_sampling(draft)
+    _check_faults(draft)
 
 
 def _check_amounts(draft: Draft, vm: VmSpec, key: Key) -> None:
@@ -154,3 +155,13 @@ def _check_sampling(draft: Draft) -> None:
     if scenario.sample_s > scenario.duration_s:
         wrong = f"{scenario.sample_s:g} s is longer than the run of {scenario.duration_s:g} s"
         draft.findings.add(("scenario", "sample_s"), wrong, "a shorter time")
+
+
+def _check_faults(draft: Draft) -> None:
+    faults, duration_s = draft.tables.faults, draft.tables.scenario.duration_s
+    if faults.until_s is not None and faults.until_s > duration_s:
+        wrong = f"{faults.until_s:g} s is past the end of the run at {duration_s:g} s"
+        draft.findings.add(("faults", "until_s"), wrong, "an earlier time, or leave it out")
+    if faults.host_repair_s is not None and faults.host_mtbf_s is None:
+        wrong = "means nothing without host_mtbf_s"
+        draft.findings.add(("faults", "host_repair_s"), wrong, "add host_mtbf_s, or leave it out")

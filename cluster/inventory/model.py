@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from cluster.inventory.demand import Demand
+from cluster.inventory.faults import NO_FAULTS, Faults
 from cluster.inventory.switches import VirtualSwitch
 from cluster.page import MIB as MIB
 from cluster.page import PAGE_BYTES as PAGE_BYTES
@@ -281,6 +282,7 @@ class Scenario:
     """A whole experiment: a cluster, its rules and policies, and what happens to it.
 
     Attributes:
+        faults: What goes wrong when it is simulated; a live run has no declared faults.
         evc_features: The baseline that all hosts' CPUs are shown to have (vsphere); None is off.
     """
 
@@ -295,6 +297,7 @@ class Scenario:
     drs: DrsSettings = DrsSettings()
     migration: MigrationSettings = MigrationSettings()
     ha: HaSettings = HaSettings()
+    faults: Faults = NO_FAULTS
     evc_features: tuple[str, ...] | None = None
     events: tuple[TimedEvent, ...] = ()
     directory: str = field(default=".", compare=False)

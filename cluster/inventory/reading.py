@@ -20,6 +20,7 @@ from cluster.inventory.demand_tables import (
     StepsDemand,
     TraceDemand,
 )
+from cluster.inventory.fault_tables import FaultsTable
 from cluster.inventory.names import suggestion
 from cluster.inventory.problems import Findings, Key, shown
 from cluster.inventory.tables import (
@@ -76,6 +77,7 @@ class Tables:
     rules: tuple[RuleTable, ...]
     drs: DrsTable
     migration: MigrationTable
+    faults: FaultsTable
     events: tuple[EventTable, ...]
 
 
@@ -97,6 +99,7 @@ def read_tables(document: Mapping[str, object], findings: Findings) -> Tables:
         rules=_all(document, "rule", RuleTable, findings),
         drs=_one(document, "drs", DrsTable, findings),
         migration=_one(document, "migration", MigrationTable, findings),
+        faults=_one(document, "faults", FaultsTable, findings),
         events=_all(document, "event", EventTable, findings),
     )
 

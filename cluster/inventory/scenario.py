@@ -85,6 +85,7 @@ def _scenario(draft: Draft, name: str, directory: Path) -> Scenario:
         rules=tuple(draft.rules),
         drs=DrsSettings(**draft.tables.drs.model_dump()),
         migration=MigrationSettings(**draft.tables.migration.model_dump()),
+        faults=draft.tables.faults.faults(),
         events=tuple(sorted(draft.events, key=lambda event: event.at_s)),
         directory=str(directory),
     )

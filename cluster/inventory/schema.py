@@ -20,6 +20,7 @@ from cluster.inventory.demand_tables import (
     StepsDemand,
     TraceDemand,
 )
+from cluster.inventory.fault_tables import FaultsTable
 from cluster.inventory.tables import (
     ClientsTable,
     DrsTable,
@@ -50,6 +51,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`[[rule]]`": RuleTable,
     "`[drs]`": DrsTable,
     "`[migration]`": MigrationTable,
+    "`[faults]`": FaultsTable,
     "`[[event]]`": EventTable,
 }
 

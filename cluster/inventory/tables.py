@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag, WithJ
 from pydantic_core import PydanticCustomError
 
 from cluster.inventory.demand_tables import DemandShape
+from cluster.inventory.fault_tables import FaultsTable
 from cluster.inventory.fields import (
     Count,
     Mhz,
@@ -305,5 +306,8 @@ class ScenarioFile(Table):
     migration: MigrationTable = Field(
         default_factory=lambda: MigrationTable.model_validate({}),
         description="The [migration] table.",
+    )
+    faults: FaultsTable = Field(
+        default_factory=lambda: FaultsTable.model_validate({}), description="The [faults] table."
     )
     event: list[EventTable] = Field([], description="[[event]] tables.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cluster.inventory.faults import NO_FAULTS, Faults
 from cluster.inventory.model import MIB, Mode
 from cluster.migration.convergence import Convergence
 from cluster.migration.machine import Migration
@@ -20,7 +21,7 @@ from cluster.migration.story import Story
 from cluster.policy.ownership import Ownership
 from cluster.simulation.carry import Carrier
 from cluster.simulation.clock import Clock
-from cluster.simulation.faults import NO_FAULTS, Channel, Faults, drawn_faults
+from cluster.simulation.faults import Channel, drawn_faults
 from cluster.simulation.guest import GuestMemory
 from cluster.simulation.link import Network
 from cluster.simulation.seat import Seat, WorldBroken

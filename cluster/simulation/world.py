@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cluster.inventory.faults import NO_FAULTS, Faults
 from cluster.inventory.model import HostSpec, Scenario
 from cluster.migration.convergence import Convergence
 from cluster.migration.machine import Migration
@@ -51,7 +52,7 @@ from cluster.policy.state import PowerState
 from cluster.simulation.carry import Carrier
 from cluster.simulation.clock import Clock, Timer
 from cluster.simulation.evenness import BoolArray
-from cluster.simulation.faults import NO_FAULTS, Channel, Faults
+from cluster.simulation.faults import Channel
 from cluster.simulation.fleet import OFF, Fleet, FloatArray, IntArray
 from cluster.simulation.guest import GuestMemory, dirty_model, populated_pages
 from cluster.simulation.link import Network
@@ -123,6 +124,8 @@ class World:
         self._faults = faults
         # One generator for the decisions, one for the faults: a fault more leaves DRS's draws.
         decisions, mishaps = np.random.default_rng(seed).spawn(2)
+        if faults.seed is not None:
+            mishaps = np.random.default_rng(faults.seed)
         self._rng, self.mishaps = decisions, mishaps
         self.channel = Channel(self.clock, faults, mishaps)
         self.host_index = {host.name: at for at, host in enumerate(scenario.hosts)}
@@ -209,6 +212,12 @@ class World:
                 seat.empty()
                 self._take_off(vm)
         self.feed(HostFailed(host=name, reason="it crashed"))
+
+    def repair_host(self, name: str) -> None:
+        """Bring a dead host back, empty."""
+        if name in self._dead:
+            self._dead.discard(name)
+            self.feed(HostConnected(host=name, serves_faults=self._serves_faults))
 
     # VirtualCenter's driver.
 

@@ -5,11 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from cluster.inventory.faults import Faults
 from cluster.migration import steps, table
 from cluster.migration.spec import Result
 from cluster.migration.state import Phase
 from cluster.migration.table import Edge, Kind
-from cluster.simulation.faults import Faults, drawn_faults
+from cluster.simulation.faults import drawn_faults
 from cluster.simulation.trial import failure, faulty_trial
 
 SEEDS = 2_000

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from cluster.inventory.demand import Constant, Steps
+from cluster.inventory.faults import Faults
 from cluster.inventory.model import Mode
 from cluster.migration.spec import Result, Trigger
 from cluster.observe.record import Engine, EventKind
 from cluster.observe.rows import to_json
 from cluster.simulation.checking import check_end
-from cluster.simulation.faults import Faults
 from cluster.simulation.recording import Recorder
 from cluster.simulation.run import sample_times, simulate
 from cluster.simulation.world import Watcher, World
