@@ -16,6 +16,7 @@ import ray
 
 _LOG = logging.getLogger("vmotion.ray")
 _CONNECT_S_MAX = 5.0
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _STORE_BYTES_MIN = 256 << 20
 _STORE_BYTES_MAX = 2 << 30
 
@@ -138,13 +139,14 @@ def _store_bytes() -> int:
 
 @contextlib.contextmanager
 def terminated_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does, with everything cleaned up."""
+    """Let SIGTERM, and SIGHUP of a terminal that closes, end a run as Ctrl-C does."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in _ENDING_SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

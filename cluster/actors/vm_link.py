@@ -6,6 +6,7 @@ import itertools
 import os
 import secrets
 import socket
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,11 +104,19 @@ class VmLink:
 
 
 class Doorstep:
-    """Where new VM processes knock: one listening socket a host, in a directory of its own."""
+    """Where new VM processes knock: one listening socket a host.
+
+    On Linux its address is abstract: no file can stay behind when a host is killed. Others
+    on the machine can reach it, so nothing is said or given to who shows no token.
+    """
 
     def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="vmotion-host-"))
-        self.path = str(self._directory / "door")
+        self._directory: Path | None = None
+        if sys.platform == "linux":
+            self.path = f"\0vmotion-{secrets.token_hex(16)}"
+        else:
+            self._directory = Path(tempfile.mkdtemp(prefix="vmotion-host-"))
+            self.path = str(self._directory / "door")
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.path)
         self._listener.listen(128)
@@ -123,12 +132,13 @@ class Doorstep:
         return token, future
 
     def close(self) -> None:
-        """Stop listening and remove the directory."""
+        """Stop listening, and remove what stands for the socket if anything does."""
         self._task.cancel()
         self._listener.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
-            self._directory.rmdir()
+        if self._directory is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
+                self._directory.rmdir()
 
     async def _admit(self) -> None:
         loop = asyncio.get_running_loop()

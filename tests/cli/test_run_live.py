@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-FILES = {"summary.json", "migrations.parquet", "timeline.parquet", "events.jsonl", "report.html"}
+FILES = {
+    *("summary.json", "migrations.parquet", "rounds.parquet", "timeline.parquet"),
+    *("events.jsonl", "report.html"),
+}
 QUICK = """
 [scenario]
 duration_s = 6
@@ -142,7 +145,14 @@ def test_a_run_leaves_its_files_and_nothing_else(quick, home, tmp_path):
     assert shm == set(os.listdir("/dev/shm"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+ENDINGS = [
+    signal.SIGINT,
+    signal.SIGTERM,
+    pytest.param(signal.SIGHUP, marks=pytest.mark.long),
+]
+
+
+@pytest.mark.parametrize("number", ENDINGS, ids=lambda number: number.name)
 def test_an_interrupted_run_cleans_up_and_keeps_what_it_has(quick, home, tmp_path, number):
     out = tmp_path / "out"
     process = start("run", quick, "--out", out, "--json", "--duration", 600, home=home)
