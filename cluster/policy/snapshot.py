@@ -1,24 +1,15 @@
 """The cluster as DRS sees it: one snapshot of what VirtualCenter knows."""
 
-from collections.abc import Hashable
-from dataclasses import replace
-from typing import TypeVar
-
 import numpy as np
 import numpy.typing as npt
 
-from cluster.inventory.demand import Constant
-from cluster.inventory.model import Automation, GuestSpec, HostSpec, VmSpec
-from cluster.inventory.switches import KernelPort
+from cluster.inventory.model import Automation
 from cluster.policy.licence_terms import Feature
-from cluster.policy.networking import interface_of
 from cluster.policy.preflight import lasting_problems
 from cluster.policy.rules import rules_of
 from cluster.policy.state import ClusterState, HostRecord, HostState, PowerState, VmRecord
 from drs import Snapshot
 from drs import model as drs_model
-
-Kind = TypeVar("Kind", bound=Hashable)
 
 AUTOMATION = {
     Automation.MANUAL: drs_model.Automation.MANUAL,
@@ -32,8 +23,6 @@ _HOST_STATES = {
     HostState.MAINTENANCE: drs_model.HostState.MAINTENANCE,
     HostState.NOT_RESPONDING: drs_model.HostState.NOT_RESPONDING,
 }
-_NO_GUEST = GuestSpec(program="")
-_NO_DEMAND = Constant(mhz=0.0)
 
 
 def snapshot_of(state: ClusterState) -> Snapshot:
@@ -77,54 +66,33 @@ def _allowed(state: ClusterState, vms: list[VmRecord]) -> npt.NDArray[np.bool_]:
 
     Thousands of VMs and hosts come in few kinds, and a kind is judged once.
     """
-    host_kinds, host_kind = _kinds([_host_kind(host.spec) for host in state.hosts.values()])
+    hosts = list(state.hosts.values())
+    host_kind = state.host_kinds.numbers(host.spec for host in hosts)
+    vm_kind = state.vm_kinds.numbers(vm.spec for vm in vms)
     at = dict(zip(state.hosts, host_kind.tolist(), strict=True))
-    vm_kinds, vm_kind = _kinds([(_vm_kind(vm.spec), at[vm.host or ""]) for vm in vms])
+    source_kind = np.array([at[vm.host or ""] for vm in vms], np.int64)
+    kinds = state.host_kinds.found
+    pairs, which = np.unique(vm_kind * len(kinds) + source_kind, return_inverse=True)
     table = np.array(
         [
             [
-                not lasting_problems(state.scenario, vm, host_kinds[source], host)
-                for host in host_kinds
+                not lasting_problems(
+                    state.scenario,
+                    state.vm_kinds.found[pair // len(kinds)],
+                    kinds[pair % len(kinds)],
+                    host,
+                )
+                for host in kinds
             ]
-            for vm, source in vm_kinds
+            for pair in pairs.tolist()
         ],
         np.bool_,
-    ).reshape(len(vm_kinds), len(host_kinds))
-    licensed = np.array([_licensed(host) for host in state.hosts.values()], np.bool_)
-    allowed: npt.NDArray[np.bool_] = table[np.ix_(vm_kind, host_kind)] & licensed
+    ).reshape(len(pairs), len(kinds))
+    licensed = np.array([_licensed(host) for host in hosts], np.bool_)
+    allowed: npt.NDArray[np.bool_] = table[np.ix_(which, host_kind)] & licensed
     return allowed
 
 
 def _licensed(host: HostRecord) -> bool:
     """DRS moves VMs only between hosts that are licensed for it and for VMotion."""
     return not host.lacking.get(Feature.VMOTION) and not host.lacking.get(Feature.DRS)
-
-
-def _kinds(items: list[Kind]) -> tuple[list[Kind], npt.NDArray[np.int64]]:
-    """Return the distinct items, and the index of each item among them."""
-    index: dict[Kind, int] = {}
-    which = [index.setdefault(item, len(index)) for item in items]
-    return list(index), np.array(which, np.int64)
-
-
-def _vm_kind(spec: VmSpec) -> VmSpec:
-    """The VM without what no check of its configuration reads; what is new in it is kept."""
-    return replace(
-        spec, name="", host=None, guest=_NO_GUEST, demand=_NO_DEMAND, clients=None, seed=0
-    )
-
-
-def _host_kind(spec: HostSpec) -> HostSpec:
-    """The host likewise; of a VMkernel port only its subnet is compared."""
-    switches = tuple(
-        replace(switch, kernel_ports=tuple(_subnet(port) for port in switch.kernel_ports))
-        for switch in spec.switches
-    )
-    return replace(spec, name="", fault_domain="", switches=switches)
-
-
-def _subnet(port: KernelPort) -> KernelPort:
-    interface = interface_of(port)
-    if interface is None:
-        return port
-    return replace(port, ip_address=str(interface.network.network_address))

@@ -7,6 +7,7 @@ from enum import Enum
 from cluster.inventory.demand import Demand
 from cluster.inventory.model import HostSpec, Scenario, VmSpec
 from cluster.migration.spec import MigrationSpec
+from cluster.policy.kinds import Kinds, host_kind, vm_kind
 from cluster.policy.licence_terms import Feature
 from cluster.policy.ownership import Ownership
 from cluster.policy.question import HostFacts
@@ -129,6 +130,7 @@ class ClusterState:
         began_s: When the scenario's clock started; None until everything is up.
         residents: The VMs of each host by name, and under None those that are off: what a
             decision about one host asks for must not cost a look at every VM.
+        vm_kinds, host_kinds: What is alike to the checks of configuration.
     """
 
     scenario: Scenario
@@ -140,6 +142,8 @@ class ClusterState:
     overhead_s: float = 0.01
     began_s: float | None = None
     residents: dict[str | None, dict[str, VmRecord]] = field(init=False)
+    vm_kinds: Kinds[VmSpec] = field(default_factory=lambda: Kinds(vm_kind))
+    host_kinds: Kinds[HostSpec] = field(default_factory=lambda: Kinds(host_kind))
 
     def __post_init__(self) -> None:
         self.residents = {host: {} for host in (None, *self.hosts)}
