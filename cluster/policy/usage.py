@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from cluster.inventory.model import VmSpec
+from cluster.inventory.model import HostSpec, VmSpec
 from cluster.migration.spec import MigrationSpec
 from cluster.policy.admission import Slots
 from cluster.policy.state import ClusterState, VmRecord
@@ -50,6 +50,22 @@ class Held(Mapping[str, tuple[str, ...]]):
 
     def __len__(self) -> int:
         return len(self._state.vms)
+
+
+class _Specs(Mapping[str, HostSpec]):
+    """Each host's configuration, by name."""
+
+    def __init__(self, state: ClusterState) -> None:
+        self._hosts = state.hosts
+
+    def __getitem__(self, name: str) -> HostSpec:
+        return self._hosts[name].spec
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hosts)
+
+    def __len__(self) -> int:
+        return len(self._hosts)
 
 
 class Usage:
@@ -120,8 +136,7 @@ class Usage:
 
     @cached_property
     def _slots(self) -> Slots:
-        hosts = {name: host.spec for name, host in self._state.hosts.items()}
-        slots = Slots(hosts, self._state.scenario.migration)
+        slots = Slots(_Specs(self._state), self._state.scenario.migration)
         for spec in self._running:
             slots.take(spec, self._state.vms[spec.vm].spec.datastore)
         return slots

@@ -1,5 +1,7 @@
 """All VMs of a simulated cluster as arrays: demand, grants and their means, advanced together."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +18,8 @@ class Fleet:
     """V VMs on H hosts; every array is (V,) in MHz unless it says otherwise.
 
     A profile is looked at when `grant` is called and holds until the next call: a profile
-    that changes more often than samples are taken is seen at the samples only.
+    that changes more often than samples are taken is seen at the samples only. A VM that
+    moves changes what its two hosts give, and `regrant` looks at those alone.
 
     Attributes:
         host: (V,) int64, index of the host each VM runs on, or OFF.
@@ -58,14 +61,23 @@ class Fleet:
         self.granted_mhz = np.minimum(self.demand_mhz, self._limit)
         short = self.sum_by_host(self.granted_mhz) > self._capacity
         for host in np.flatnonzero(short).tolist():
-            mine = np.flatnonzero(self.host == host)
-            self.granted_mhz[mine] = divvy(
-                float(self._capacity[host]),
-                self.demand_mhz[mine],
-                self._reservation[mine],
-                self._limit[mine],
-                self._shares[mine],
-            )
+            self._divide(host)
+
+    def regrant(self, hosts: Iterable[int], now: float) -> None:
+        """Divide these hosts' CPUs anew, for the demand that was looked at last."""
+        self.count(now)
+        for host in hosts:
+            self._divide(host)
+
+    def _divide(self, host: int) -> None:
+        mine = np.flatnonzero(self.host == host)
+        self.granted_mhz[mine] = divvy(
+            float(self._capacity[host]),
+            self.demand_mhz[mine],
+            self._reservation[mine],
+            self._limit[mine],
+            self._shares[mine],
+        )
 
     def speed(self, vm: int) -> float:
         """Return how fast a VM's guest time runs: granted over demanded."""

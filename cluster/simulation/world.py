@@ -394,7 +394,8 @@ class World:
         vm, into = self.vm_index[spec.vm], self.host_index[spec.destination]
         if self.fleet.host[vm] != into:
             self.fleet.place(vm, into, now=self.clock.now)
-            self._grant()
+            self.fleet.regrant((self.host_index[spec.source], into), self.clock.now)
+            self._speed_up()
 
     def _ended(self, migration: str) -> None:
         move = self.moves.pop(migration)
@@ -442,6 +443,9 @@ class World:
     def _grant(self) -> None:
         """Divide the CPUs anew, and let guests that migrate run at their new speed."""
         self.fleet.grant(self.clock.now)
+        self._speed_up()
+
+    def _speed_up(self) -> None:
         for move in self.moves.values():
             speed = self.fleet.speed(self.vm_index[move.spec.vm])
             move.carrier.guest.set_speed(speed, now=self.clock.now)
