@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from drs import anneal, kernel
+from drs.instance import load_scale
 from drs.layout import Layout
 from drs.limits import MoveLimits
 from drs.model import FloatArray
 from drs.refine import Aim, Patience
-from drs.terrain import load_scale, priced, terrain_of
+from drs.terrain import priced, terrain_of
 
 # Cumulative: any shift, any swap, one away goes home or elsewhere, one away trades with a home-mate.
 CHANCES = np.array([0.05, 0.20, 0.70, 1.0])

@@ -27,6 +27,8 @@ from drs.rules import (
     VmHostAntiAffinity,
 )
 
+CAPACITY_RATIO_MIN = 1e-6  # of its own capacity, on a host that VMs in flight still fill
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Exclusion:
@@ -216,10 +218,13 @@ def host_columns(snapshot: Snapshot, policy: Policy, by_vm: FloatArray) -> Float
     if policy.vms_per_host_max is not None:
         columns.append(np.full((len(snapshot.hosts), 1), float(policy.vms_per_host_max)))
     capacity = np.ascontiguousarray(np.hstack(columns))
+    capacity_before = capacity.copy()
     for vm, destination in snapshot.in_flight:
         source = int(snapshot.placement[vm])
         if source not in (-1, destination):
-            capacity[source] = np.maximum(capacity[source] - by_vm[vm], 0.0)
+            # Never quite nothing: a load is an amount over a capacity. So little admits no VM.
+            least = CAPACITY_RATIO_MIN * capacity_before[source]
+            capacity[source] = np.maximum(capacity[source] - by_vm[vm], least)
     return capacity
 
 
@@ -273,3 +278,11 @@ def exclusions_of(
         yield Exclusion(
             items=items[items >= 0], domain=domain, most=most, hard=rule.strength is Strength.MUST
         )
+
+
+def load_scale(instance: Instance) -> FloatArray:
+    """(H,R) what turns an amount into a load; 0 on hosts that do not count."""
+    capacity = instance.capacity[:, : instance.resources]
+    counts = instance.usable[:, None] & (capacity > 0.0)
+    scale: FloatArray = np.where(counts, 1.0 / np.where(counts, capacity, 1.0), 0.0)
+    return scale

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from drs.instance import load_scale
 from drs.layout import Layout
 from drs.limits import MoveLimits
 from drs.model import FloatArray
@@ -54,10 +55,7 @@ def plain_greedy(layout: Layout, policy: Policy, *, target: float, steps_max: in
     """
     instance, limits = layout.instance, MoveLimits.of(policy)
     r, hosts = instance.resources, int(instance.usable.sum())
-    scale = np.where(
-        instance.usable[:, None], 1.0 / np.maximum(instance.capacity[:, :r], 1e-300), 0.0
-    )
-    square, use = instance.weight * scale**2, instance.use[:, :r]
+    square, use = instance.weight * load_scale(instance) ** 2, instance.use[:, :r]
     active = instance.movable & ~instance.resting & instance.usable[layout.at]
     pays = gains_worth_taking(layout, policy)
     retired = np.zeros(layout.at.size, np.bool_)
@@ -91,7 +89,7 @@ def plain_greedy(layout: Layout, policy: Policy, *, target: float, steps_max: in
 def compiled_greedy(layout: Layout, policy: Policy, *, target: float, steps_max: int) -> int:
     """The same steps as `plain_greedy` from a lazily updated table, in machine code."""
     from drs import greedy_kernel, kernel  # numba's import takes most of a second
-    from drs.terrain import load_scale, priced, terrain_of
+    from drs.terrain import priced, terrain_of
 
     instance = layout.instance
     terrain = priced(terrain_of(instance, MoveLimits.of(policy)), layout, instance.weight)

@@ -21,6 +21,8 @@ GRAIN = (
     1_000_000  # of a host's capacity, for squares: 1e12 a term leaves room for thousands of terms
 )
 HARD, OVERLOAD = 10**12, 10**9  # a broken rule; a whole host of overload
+ALLOWANCE_MAX = 2**62  # a host that VMs in flight fill makes any placement uneven
+LOAD_MAX = 100.0  # squares of larger ones would not fit CP-SAT's whole numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,13 @@ def rebalance(
             capacity = float(instance.capacity[host, column])
             if capacity <= 0.0:
                 continue
+            largest = float(instance.use[items, column].max())
+            if max(float(layout.used[host, column]), largest) > LOAD_MAX * capacity:
+                # VMs in flight fill it: nothing may come, and its load is out of all proportion.
+                for item in items[layout.at[items] != host].tolist():
+                    if (item, host) in built.placed:
+                        model.add(built.placed[item, host] == 0)
+                continue
             sizes = np.round(instance.use[items, column] / capacity * GRAIN).astype(np.int64)
             held = round(float(rest[host, column]) / capacity * GRAIN)
             terms = sum(
@@ -141,7 +150,8 @@ def rebalance(
         model.minimize(uneven)
     else:
         # The slack is what rounding may cost: without it an equally even placement is lost.
-        model.add(uneven <= int((uneven_max + 1e-7) * 1000 * GRAIN * GRAIN))
+        allowance = int((uneven_max + 1e-7) * 1000 * GRAIN * GRAIN)
+        model.add(uneven <= min(allowance, ALLOWANCE_MAX))
         model.minimize(sum(max(round(float(instance.cost_s[i]) * 1e6), 1) * x for i, _, x in away))
     return _solve(built, layout, effort)
 

@@ -5,22 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from drs import kernel
-from drs.instance import Instance
+from drs.instance import Instance, load_scale
 from drs.layout import ROOM_TOLERANCE, Layout
 from drs.limits import MoveLimits
 from drs.model import FloatArray, IntArray
-
-
-def load_scale(instance: Instance) -> FloatArray:
-    """(H,R) what turns an amount into a load; 0 on hosts that do not count.
-
-    A host whose capacity is all used by VMs in flight does not count either: nothing fits
-    there, and a load over nothing is no number.
-    """
-    capacity = instance.capacity[:, : instance.resources]
-    counts = instance.usable[:, None] & (capacity > 0.0)
-    scale: FloatArray = np.where(counts, 1.0 / np.where(counts, capacity, 1.0), 0.0)
-    return scale
 
 
 def priced(terrain: kernel.Terrain, layout: Layout, price: FloatArray) -> kernel.Terrain:

@@ -68,6 +68,7 @@ class Host:
         self._vms: dict[str, LocalVm] = {}
         self._incoming: dict[str, DestinationEnd] = {}
         self._outgoing: dict[str, tuple[SourceEnd, Driver]] = {}
+        self._shares: dict[str, float | None] = {}
         self._sending = SerialLink(rate_bytes_per_second=spec.nic.rate_bytes_per_second)
         self._receiving = SerialLink(rate_bytes_per_second=spec.nic.rate_bytes_per_second)
         self._scheduler = Scheduler(spec)
@@ -165,7 +166,11 @@ class Host:
         return ""
 
     async def set_shares(self, shares: dict[str, float | None]) -> None:
-        """Set the network share of migrations that come in, in bytes a second."""
+        """Set the network share of migrations that come in, in bytes a second.
+
+        Told once, and perhaps before the migration is prepared, so they are kept.
+        """
+        self._shares.update(shares)
         for migration, rate in shares.items():
             if (end := self._incoming.get(migration)) is not None:
                 end.set_share(rate)
@@ -229,7 +234,7 @@ class Host:
         if pages is not None:
             late = await asyncio.get_running_loop().run_in_executor(None, _serve, vm, pages)
         end = DestinationEnd(spec.id, vm, source, self._receiving, late)
-        end.set_share(spec.rate_bytes_per_second)
+        end.set_share(self._shares.get(spec.id, spec.rate_bytes_per_second))
         self._incoming[spec.id] = end
         return vm.handle, ""
 
@@ -257,6 +262,7 @@ class Host:
     async def discard(self, migration: str) -> None:
         """Forget a migration that came in and was rolled back; unknown ones are forgotten."""
         end = self._incoming.pop(migration, None)
+        self._shares.pop(migration, None)
         if end is not None and end.vm.power is not Power.RUNNING:
             end.close()
             end.vm.end()
@@ -269,6 +275,7 @@ class Host:
         served = end.served
         end.close()
         del self._incoming[migration]
+        self._shares.pop(migration, None)
         return hashes, served
 
     async def read_batch(self, migration: str, bytes_max: int) -> Batch | None:
