@@ -62,3 +62,12 @@ def test_hosts_by_their_fuller_resource():
 def test_ties_go_by_name():
     hand = Hand(scenario([host("b"), host("c"), host("a")], [vm("v")])).up()
     assert {"v": "a"} == hand.where()
+
+
+def test_residents_are_the_vms_of_each_host_at_every_step():
+    hand = cluster()
+    spec = hand.begun("v", "b")
+    hand.commit(spec)
+    for name, residents in hand.state.residents.items():
+        assert [n for n, r in hand.state.vms.items() if r.host == name] == sorted(residents)
+    assert {"v", "x"} == set(hand.state.residents["b"])

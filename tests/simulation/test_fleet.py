@@ -84,3 +84,14 @@ def test_sums_by_host_leave_out_what_is_off():
     cluster.place(1, 2, now=0.0)
     cluster.place(2, OFF, now=0.0)
     assert [500.0, 0.0, 500.0] == cluster.sum_by_host(np.full(3, 500.0)).tolist()
+
+
+def test_a_move_divides_its_two_hosts_as_a_look_at_all_would():
+    moved = fleet(*(vm(f"vm-{at}", demand=Constant(mhz=1500.0)) for at in range(6)), hosts=3)
+    assert moved.granted_mhz.sum() == pytest.approx(4000.0)
+    moved.place(5, 2, now=1.0)
+    moved.regrant((0, 2), 1.0)
+    granted = moved.granted_mhz.copy()
+    assert pytest.approx([800.0] * 5 + [1500.0]) == granted
+    moved.grant(1.0)
+    assert granted.tolist() == moved.granted_mhz.tolist()

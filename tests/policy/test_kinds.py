@@ -1,0 +1,19 @@
+"""What is alike to the checks of configuration is one kind, and is found again."""
+
+from dataclasses import replace
+
+from cluster.policy.kinds import Kinds, vm_kind
+from tests.policy.building import vm
+
+
+def test_vms_that_differ_in_name_and_load_alone_are_one_kind():
+    kinds = Kinds(vm_kind)
+    assert [0, 0, 1] == kinds.numbers([vm("a"), vm("b"), vm("c", memory_mib=512)]).tolist()
+    assert 2 == len(kinds.found)
+
+
+def test_a_vm_that_is_configured_anew_is_looked_at_anew():
+    kinds = Kinds(vm_kind)
+    spec = vm("a")
+    larger = replace(spec, memory_mib=512)
+    assert [0, 1, 0] == [int(kinds.numbers([one])[0]) for one in (spec, larger, spec)]
