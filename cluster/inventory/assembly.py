@@ -108,6 +108,7 @@ def _add_vms(draft: Draft, table: VmTable, key: Key) -> None:
         key=(*key, "demand"),
         vms=len(names),
         span_s=scenario.duration_s,
+        seed=scenario.seed,
         shelf=draft.shelf,
         findings=draft.findings,
     )
@@ -178,6 +179,7 @@ def _add_events(draft: Draft, table: EventTable, key: Key) -> None:
         key=(*key, "demand"),
         vms=len(names),
         span_s=draft.tables.scenario.duration_s - table.at_s,
+        seed=draft.tables.scenario.seed,
         shelf=draft.shelf,
         findings=draft.findings,
     )

@@ -38,6 +38,14 @@ class SineDemand(Table):
     sine: SineTable = Field(description="The wave.")
 
 
+class UniformDemand(Table):
+    """Another constant demand for each VM of a group, drawn once by the scenario's seed."""
+
+    uniform: Annotated[list[Mhz], Field(min_length=2, max_length=2)] = Field(
+        description="[lowest, highest] MHz; every value between is as likely.",
+    )
+
+
 class TraceDemand(Table):
     """Demand recorded elsewhere: a column of a CSV, Parquet or NPZ file."""
 
@@ -70,7 +78,7 @@ def _demand_tag(value: object) -> str | None:
         case int() | float():
             return "<number>"
         case dict():
-            for kind in ("constant", "steps", "sine", "trace"):
+            for kind in ("constant", "steps", "sine", "uniform", "trace"):
                 if kind in value:
                     return f"<{kind}>"
             return None
@@ -83,10 +91,12 @@ DemandShape = Annotated[
     | Annotated[ConstantDemand, Tag("<constant>")]
     | Annotated[StepsDemand, Tag("<steps>")]
     | Annotated[SineDemand, Tag("<sine>")]
+    | Annotated[UniformDemand, Tag("<uniform>")]
     | Annotated[TraceDemand, Tag("<trace>")],
     Discriminator(
         _demand_tag,
         custom_error_type="demand_type",
-        custom_error_message="a number of MHz, or a table with one of constant, steps, sine, trace",
+        custom_error_message="a number of MHz, or a table with one of "
+        "constant, steps, sine, uniform, trace",
     ),
 ]

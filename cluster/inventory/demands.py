@@ -1,16 +1,25 @@
 """From a demand as the file says it to the demand of each VM, traces read and checked."""
 
 import math
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from cluster.inventory.demand import Constant, Demand, Series, Sine, Steps
-from cluster.inventory.demand_tables import ConstantDemand, SineDemand, StepsDemand, TraceDemand
+from cluster.inventory.demand_tables import (
+    ConstantDemand,
+    SineDemand,
+    StepsDemand,
+    TraceDemand,
+    UniformDemand,
+)
 from cluster.inventory.fields import MHZ_MAX
 from cluster.inventory.problems import Findings, Key
 from cluster.inventory.trace import Trace, TraceError, Values, read_trace
 
-Shape = float | ConstantDemand | StepsDemand | SineDemand | TraceDemand
+Shape = float | ConstantDemand | StepsDemand | SineDemand | UniformDemand | TraceDemand
 NONE = Constant(mhz=0.0)
 
 
@@ -71,9 +80,16 @@ class Source:
 
 
 def source_of(
-    shape: Shape, *, key: Key, vms: int, span_s: float, shelf: TraceShelf, findings: Findings
+    shape: Shape,
+    *,
+    key: Key,
+    vms: int,
+    span_s: float,
+    seed: int,
+    shelf: TraceShelf,
+    findings: Findings,
 ) -> Source:
-    """What `shape` means for `vms` VMs over `span_s` seconds.
+    """What `shape` means for `vms` VMs over `span_s` seconds; `seed` is the scenario's.
 
     Mistakes go to `findings` under `key`; the demand is then none.
     """
@@ -84,6 +100,8 @@ def source_of(
             return Source(same=_steps(steps, (*key, "steps"), findings))
         case SineDemand(sine=wave):
             return Source(same=Sine(**wave.model_dump()))
+        case UniformDemand(uniform=bounds):
+            return _uniform(bounds, key, vms, seed, findings)
         case TraceDemand():
             return _from_trace(shape, key, vms, span_s, shelf, findings)
         case mhz:
@@ -99,6 +117,18 @@ def _steps(steps: list[list[float]], key: Key, findings: Findings) -> Demand:
             wrong = f"[{at_s:g}, {mhz:g}] is out of range"
             findings.add((*key, index), wrong, "seconds and MHz of 0 or more")
     return Steps(points=tuple((at_s, mhz) for at_s, mhz in steps))
+
+
+def _uniform(bounds: list[float], key: Key, vms: int, seed: int, findings: Findings) -> Source:
+    """Draws by seed and table, so that another table leaves these VMs as they are."""
+    lowest, highest = bounds
+    if lowest > highest:
+        wrong = f"{lowest:g} MHz is more than {highest:g}"
+        findings.add((*key, "uniform"), wrong, "the lowest first")
+        return Source()
+    table = [zlib.crc32(str(part).encode()) for part in key]
+    drawn = np.random.default_rng([seed, *table]).uniform(lowest, highest, vms)
+    return Source(columns=tuple(drawn.reshape(-1, 1)))
 
 
 def _from_trace(

@@ -219,6 +219,7 @@ class MigrationSettings:
     """How migrations are done.
 
     Attributes:
+        mode: HYBRID where hosts can serve faults; it becomes PRECOPY where they cannot.
         downtime_s_max: Predicted downtime at which pre-copy may switch over.
         stall_s_max: A step without answer and without progress for this long has stalled.
         per_host_max: Migrations at once on a host, in or out; None takes it from the
@@ -228,8 +229,8 @@ class MigrationSettings:
         probe_interval_s: Between a client's probes while its VM is migrating.
     """
 
-    mode: Mode = Mode.PRECOPY
-    downtime_s_max: float = 0.3
+    mode: Mode = Mode.HYBRID
+    downtime_s_max: float = 0.05
     stall_s_max: float = 10.0
     rounds_max: int = 30
     per_host_max: int | None = None

@@ -19,6 +19,7 @@ from cluster.inventory.demand_tables import (
     SineTable,
     StepsDemand,
     TraceDemand,
+    UniformDemand,
 )
 from cluster.inventory.fault_tables import FaultsTable
 from cluster.inventory.names import suggestion
@@ -230,6 +231,7 @@ _DEMANDS: Mapping[str, type[BaseModel]] = {
     "<constant>": ConstantDemand,
     "<steps>": StepsDemand,
     "<sine>": SineDemand,
+    "<uniform>": UniformDemand,
     "<trace>": TraceDemand,
 }
 _INNER: Mapping[str, type[BaseModel]] = {

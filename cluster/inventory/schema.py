@@ -19,6 +19,7 @@ from cluster.inventory.demand_tables import (
     SineTable,
     StepsDemand,
     TraceDemand,
+    UniformDemand,
 )
 from cluster.inventory.fault_tables import FaultsTable
 from cluster.inventory.tables import (
@@ -47,6 +48,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`demand` as `{steps = …}`": StepsDemand,
     "`demand` as `{sine = …}`": SineDemand,
     "the table `sine`": SineTable,
+    "`demand` as `{uniform = …}`": UniformDemand,
     "`demand` as `{trace = …}`": TraceDemand,
     "`[[rule]]`": RuleTable,
     "`[drs]`": DrsTable,
