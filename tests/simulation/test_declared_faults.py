@@ -27,10 +27,10 @@ def test_the_example_has_what_it_declares():
     told = texts(run)
     assert (
         Faults(
-            lose=0.05,
+            lose=0.01,
             duplicate=0.05,
-            delay=0.1,
-            fail=0.05,
+            delay=0.05,
+            fail=0.01,
             link_slow=0.3,
             host_mtbf_s=2400.0,
             host_repair_s=300.0,
