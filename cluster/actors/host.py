@@ -37,9 +37,11 @@ from cluster.memory.transfer import Batch
 from cluster.migration.machine import Migration, ProtocolError
 from cluster.migration.messages import CancelRequested, HostLost, Role
 from cluster.migration.spec import MigrationSpec, Result
+from cluster.migration.state import Phase
 from cluster.policy.sharing import SerialLink
 
 _SCHEDULE_S = 0.1
+_SWITCHOVER = (Phase.STUNNING, Phase.SENDING_STATE, Phase.COMMITTING, Phase.RESUMING)
 # Threads share this process with the loop that stuns and resumes.
 _SWITCH_INTERVAL_S = 0.0005
 
@@ -396,7 +398,8 @@ class Host:
             vm.free()
 
     def _turned(self, machine: Migration, end: SourceEnd) -> None:
-        self._center.migration_progressed.remote(end.seen(machine.state))
+        if machine.state.phase not in _SWITCHOVER:  # nothing that is not needed, while it stands
+            self._center.migration_progressed.remote(end.seen(machine.state))
 
     async def _verify(self, spec: MigrationSpec, vm: LocalVm, destination: Handle) -> None:
         """Keep the frozen memory until each page is known to have arrived as it was."""

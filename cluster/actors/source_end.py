@@ -169,8 +169,12 @@ class SourceEnd:
         )
         if refusal:
             return Refused(reply_to=command.seq, reason=refusal)
-        # Clients learn of the new place ahead of time, and warm their handles to it.
-        await vm.handle.expect.remote(True, self._there)
+        # Clients and VirtualCenter learn of the new place ahead of time: to take over an
+        # actor's handle costs milliseconds, which would be the blackout's.
+        await asyncio.gather(
+            vm.handle.expect.remote(True, self._there),
+            self._center.prepared.remote(spec.id, self._there),
+        )
         return Succeeded(reply_to=command.seq)
 
     async def _send_dirty(self, command: SendDirty) -> Answer:
@@ -250,7 +254,7 @@ class SourceEnd:
         )
 
     async def _commit(self, command: Commit) -> Answer:
-        refusal = await self._center.commit.remote(self.spec.id, command.epoch, self._there)
+        refusal = await self._center.commit.remote(self.spec.id, command.epoch)
         if refusal:
             return Refused(reply_to=command.seq, reason=refusal)
         return Succeeded(reply_to=command.seq)

@@ -144,6 +144,7 @@ class VirtualCenter:
         self._samples: dict[str, HostSample] = {}
         self._progress: dict[str, MigrationProgress] = {}
         self._specs: dict[str, MigrationSpec] = {}
+        self._there: dict[str, Handle] = {}
         self._happened: list[Happening] = []
         self._ended: list[EndedMigration] = []
         self._verified: list[Verification] = []
@@ -226,13 +227,18 @@ class VirtualCenter:
 
     # The hosts' calls.
 
-    async def commit(self, migration: str, epoch: int, there: Handle) -> str:
+    async def prepared(self, migration: str, there: Handle) -> None:
+        """A migration's destination is ready; `there` is the VM if it is committed."""
+        self._there[migration] = there
+
+    async def commit(self, migration: str, epoch: int) -> str:
         """The commit point: return "" when the destination owns the VM now, or why not."""
         answers = self._feed(CommitRequested(migration=migration, epoch=epoch))
         for answer in answers:
             match answer:
                 case GrantCommit():
-                    self._vms[self._specs[migration].vm] = there
+                    if (there := self._there.get(migration)) is not None:
+                        self._vms[self._specs[migration].vm] = there
                     return ""
                 case RefuseCommit(reason=reason):
                     return reason
@@ -389,6 +395,7 @@ class VirtualCenter:
 
     def _end(self, migration: str, outcome: Outcome, story: tuple[Entry, ...]) -> None:
         self._progress.pop(migration, None)
+        self._there.pop(migration, None)
         spec = self._specs[migration]
         self._ended.append(EndedMigration(spec=spec, outcome=outcome, story=story))
         self._feed(MigrationEnded(migration=migration, outcome=outcome))

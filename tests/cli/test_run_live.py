@@ -108,7 +108,7 @@ def until_line(process, part):
 def test_a_run_leaves_its_files_and_nothing_else(quick, home, tmp_path):
     """Stdout is the summary alone; metrics are served meanwhile; a stale address does not matter."""
     shm = set(os.listdir("/dev/shm"))
-    counted = 'vmotion_downtime_seconds_count{mode="precopy"} 1.0'
+    counted = 'vmotion_downtime_seconds_count{mode="hybrid"} 1.0'
     out = tmp_path / "out"
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
