@@ -17,7 +17,7 @@ class Claim:
     """One measured figure and the bar it has to clear.
 
     Attributes:
-        bar: In words; empty for a figure that is only reported.
+        bar: A number or words; None for a figure that is only reported.
         n: Measurements behind the value.
         conditions: Beside those of the machine, which are added.
     """
@@ -25,7 +25,7 @@ class Claim:
     claim: str
     value: float
     unit: str
-    bar: str = ""
+    bar: float | str | None = None
     holds: bool = True
     n: int = 1
     conditions: str = ""
@@ -42,7 +42,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 def machine() -> str:
-    """Return where this was measured: processor, cores, kernel, Python and Ray."""
+    """Return where this was measured, and how busy others kept it."""
     try:
         with open("/proc/cpuinfo") as lines:
             model = next(line.split(":")[1].strip() for line in lines if "model name" in line)
@@ -51,7 +51,8 @@ def machine() -> str:
     cores = os.cpu_count()
     return (
         f"{model}, {cores} cores, Linux {platform.release()}, "
-        f"Python {platform.python_version()}, Ray {version('ray')}"
+        f"Python {platform.python_version()}, Ray {version('ray')}, "
+        f"load {os.getloadavg()[0]:.1f} over the last minute"
     )
 
 
@@ -66,7 +67,7 @@ def finish(claims: Sequence[Claim], *, as_json: bool) -> int:
     else:
         for c in claims:
             mark = "ok  " if c.holds else "MISS"
-            bar = f"  (bar: {c.bar})" if c.bar else ""
+            bar = "" if c.bar is None else f"  (bar: {c.bar})"
             print(f"{mark} {c.claim}: {c.value:.6g} {c.unit}{bar}  n={c.n}  {c.conditions}")
         print(where)
     return 0 if all(c.holds for c in claims) else 1

@@ -12,7 +12,7 @@ import sys
 import time
 
 import numpy as np
-from drs_claims import Claim, conditions, tell
+from claims import Claim, finish
 
 from drs import Plan, Policy, Preference, Snapshot, StepBudget, Strength, greedy_plan, recommend
 from drs.generate import skewed_cluster
@@ -62,7 +62,7 @@ def measure(hosts: int, vms: int, seed: int) -> list[Claim]:
         answers.append(
             (name, plan, time.perf_counter() - begin_s, time.process_time() - begin_cpu_s)
         )
-    size, where = f"{hosts}x{vms} seed {seed}", conditions()
+    size = f"{hosts}x{vms} seed {seed}"
     for name, plan, solve_s, cpu_s in answers:
         cpu, memory = spread(snapshot, plan)
         sys.stderr.write(
@@ -84,7 +84,6 @@ def measure(hosts: int, vms: int, seed: int) -> list[Claim]:
             bar=bar,
             holds=value <= bar,
             n=1,
-            conditions=where,
         )
 
     return [
@@ -118,7 +117,7 @@ def main() -> int:
     args = parser.parse_args()
     measure(8, 100, args.seed)  # loads the compiled code, which is not what is measured
     claims = [c for size in (SIZES[:2] if args.quick else SIZES) for c in measure(*size, args.seed)]
-    return tell(claims, as_json=args.json)
+    return finish(claims, as_json=args.json)
 
 
 if __name__ == "__main__":

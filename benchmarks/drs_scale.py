@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from drs_claims import Claim, conditions, tell
+from claims import Claim, finish
 
 SIZES = (
     (50, 500),
@@ -96,7 +96,6 @@ def main() -> int:
     found = {size: in_own_process(*size) for size in (SIZES[:5] if args.quick else SIZES)}
     if args.plot is not None:
         plot(args.plot, found)
-    where = conditions()
     claims: list[Claim] = []
     for (hosts, vms), values in found.items():
         seconds_max, gib_max = BARS.get((hosts, vms), (None, None))
@@ -110,10 +109,9 @@ def main() -> int:
                     bar=bar,
                     holds=holds,
                     n=1,
-                    conditions=where,
                 )
             )
-    return tell(claims, as_json=args.json)
+    return finish(claims, as_json=args.json)
 
 
 if __name__ == "__main__":

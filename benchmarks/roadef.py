@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from drs_claims import Claim, conditions, tell
+from claims import Claim, finish
 from roadef_checker import Instance
 
 from drs.reassignment import read, solve
@@ -57,7 +57,7 @@ def main() -> int:
     )
     for text in broken:
         sys.stderr.write(f"{text}\n")
-    where = f"{args.model.name}, {seconds:g} s, {args.workers} workers, seed {args.seed}; {conditions()}"
+    where = f"{args.model.name}, {seconds:g} s, {args.workers} workers, seed {args.seed}"
     claims = [
         Claim(claim="constraints broken", value=len(broken), unit="", bar=0, holds=not broken, n=1, conditions=where),
         Claim(claim="initial cost", value=initial, unit="", bar=None, holds=True, n=1, conditions=where),
@@ -79,7 +79,7 @@ def main() -> int:
                 conditions=where,
             )
         )
-    return tell(claims, as_json=args.json)
+    return finish(claims, as_json=args.json)
 
 
 if __name__ == "__main__":
