@@ -102,11 +102,12 @@ class Network:
         self._count(flow)
         return int(flow.sent_bytes)
 
-    def carried_bytes(self, link: int) -> float:
-        """Return what a link has carried up to now."""
-        for flow in self._flows[link]:
-            self._count(flow)
-        return self._carried[link]
+    def carried_bytes(self) -> list[float]:
+        """Return what each link has carried up to now."""
+        for flows in self._flows:
+            for flow in flows:
+                self._count(flow)
+        return list(self._carried)
 
     def _count(self, flow: Flow) -> None:
         elapsed_s = self._clock.now - flow.counted_s

@@ -40,7 +40,9 @@ class Recorder:
         self.timeline: list[TimelineRow] = []
         self.passes: list[DrsPass] = []
         self.unmet_ratios: list[float] = []
-        self._carried = [0.0] * (2 * len(scenario.hosts))
+        self._carried: FloatArray = np.zeros(2 * len(scenario.hosts))
+        self._cpu_mhz = np.array([host.cpu_mhz for host in scenario.hosts])
+        self._memory_mib = np.array([host.memory_mib for host in scenario.hosts])
         self._sampled_s = 0.0
         self._evenness = Evenness(scenario)
 
@@ -85,29 +87,31 @@ class Recorder:
         imbalance = self._evenness.imbalance(world.placement(), world.connected())
         wanted, granted = float(demand_mhz.sum()), float(granted_mhz.sum())
         self.unmet_ratios.append(max(0.0, 1 - granted / wanted) if wanted > 0 else 0.0)
-        carried = [network.carried_bytes(link) for link in range(len(self._carried))]
-        rates = [
-            (after - before) / interval_s
-            for before, after in zip(self._carried, carried, strict=True)
-        ]
+        carried = np.array(network.carried_bytes())
+        sent, received = ((carried - self._carried) / interval_s).reshape(2, -1).tolist()
         self._carried = carried
-        demand = fleet.sum_by_host(fleet.demand_mhz).tolist()
-        memory = fleet.sum_by_host(fleet.memory_mib).tolist()
-        vms = fleet.sum_by_host(np.ones(len(fleet.host))).tolist()
-        for at, host in enumerate(self._scenario.hosts):
-            self.timeline.append(
-                TimelineRow(
-                    time_s=now,
-                    host=host.name,
-                    cpu_load=demand[at] / host.cpu_mhz,
-                    memory_load=memory[at] / host.memory_mib,
-                    vms=int(vms[at]),
-                    tx_bytes_per_second=rates[at],
-                    rx_bytes_per_second=rates[len(demand) + at],
-                    state=world.center.state.hosts[host.name].state.value,
-                    imbalance=imbalance,
-                )
+        self.timeline += [
+            TimelineRow(
+                time_s=now,
+                host=record.spec.name,
+                cpu_load=cpu,
+                memory_load=memory,
+                vms=vms,
+                tx_bytes_per_second=tx,
+                rx_bytes_per_second=rx,
+                state=record.state.value,
+                imbalance=imbalance,
             )
+            for record, cpu, memory, vms, tx, rx in zip(
+                world.center.state.hosts.values(),
+                (fleet.sum_by_host(fleet.demand_mhz) / self._cpu_mhz).tolist(),
+                (fleet.sum_by_host(fleet.memory_mib) / self._memory_mib).tolist(),
+                fleet.sum_by_host(np.ones(len(fleet.host))).astype(int).tolist(),
+                sent,
+                received,
+                strict=True,
+            )
+        ]
 
 
 def _rounded(value: object) -> object:

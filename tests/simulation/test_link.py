@@ -128,5 +128,5 @@ def test_every_byte_arrives_and_no_link_carries_more_than_it_can(flows):
     ended_s = max(at_s for _, at_s in arrived)
     for link, rate in enumerate(capacity):
         expected = sum(total_bytes for links, total_bytes, _ in flows if link in links)
-        assert pytest.approx(expected) == line.network.carried_bytes(link)
+        assert pytest.approx(expected) == line.network.carried_bytes()[link]
         assert expected <= rate * (ended_s + 1e-6)
