@@ -6,7 +6,6 @@ machine of every migration that leaves it, and serves those that come in.
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -18,6 +17,7 @@ from cluster.actors.destination_end import DestinationEnd
 from cluster.actors.driving import Driver
 from cluster.actors.late_memory import LateMemory
 from cluster.actors.local_vm import LocalVm, Power, create_vm
+from cluster.actors.priority import goes_first
 from cluster.actors.replies import Handle
 from cluster.actors.reports import HostFacts, Verification
 from cluster.actors.scheduling import Scheduler
@@ -42,8 +42,6 @@ from cluster.policy.sharing import SerialLink
 
 _SCHEDULE_S = 0.1
 _SWITCHOVER = (Phase.STUNNING, Phase.SENDING_STATE, Phase.COMMITTING, Phase.RESUMING)
-# Threads share this process with the loop that stuns and resumes.
-_SWITCH_INTERVAL_S = 0.0005
 
 
 class Host:
@@ -58,7 +56,7 @@ class Host:
         runtime_env: dict[str, object] | None = None,
     ) -> None:
         """`tracker` None takes the best that this machine allows."""
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        goes_first()
         self._spec = spec
         self._sample_s = sample_s
         self._runtime_env = runtime_env

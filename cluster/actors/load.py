@@ -2,18 +2,17 @@
 
 import asyncio
 import random
-import sys
 import time
 from dataclasses import dataclass
 
 from cluster.actors.client import VmClient, VmOff
+from cluster.actors.priority import goes_first
 from cluster.actors.replies import Handle
 from cluster.guests.base import Special
 from cluster.guests.clients import ClientAccount, GapMeter, Gaps, RequestSource
 from cluster.guests.registry import load_guest
 from cluster.inventory.model import VmSpec
 
-_SWITCH_INTERVAL_S = 0.0005
 # Probing goes on for so long after the VM has answered from its new place.
 _PROBE_AFTER_S = 0.5
 # A migration that is not heard of for so long has ended without a switchover.
@@ -43,7 +42,7 @@ class Load:
     def __init__(
         self, vms: tuple[VmSpec, ...], center: Handle, *, seed: int, probe_interval_s: float
     ) -> None:
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        goes_first()
         self._specs = vms
         self._center = center
         self._seed = seed

@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import sys
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
+from cluster.actors.priority import goes_first
 from cluster.actors.replies import Handle
 from cluster.actors.reports import HostFacts, HostSample, MigrationProgress, Verification
 from cluster.inventory.model import Scenario
@@ -54,7 +54,6 @@ from cluster.policy.messages import (
 from cluster.policy.state import HostState, PowerState
 from drs import DeadlineBudget, Plan, Policy, Snapshot, recommend
 
-_SWITCH_INTERVAL_S = 0.0005
 # Entries of the story that wait to be fetched.
 _STORY_MAX = 1_000_000
 
@@ -133,7 +132,7 @@ class VirtualCenter:
     """The cluster's one decision maker and the keeper of ownership."""
 
     def __init__(self, scenario: Scenario, *, seed: int) -> None:
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        goes_first()
         self._scenario = scenario
         self._center = Center(scenario)
         self._rng = np.random.default_rng(seed)

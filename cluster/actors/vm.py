@@ -8,9 +8,9 @@ hosts' processes.
 import asyncio
 import os
 import socket
-import sys
 
 from cluster.actors.control_page import ControlPage
+from cluster.actors.priority import goes_second
 from cluster.actors.replies import Birth, Handle, Reply
 from cluster.actors.vcpu import Call, Vcpu
 from cluster.actors.wire import encode, receive_with_fds, send_with_fds
@@ -21,11 +21,6 @@ from cluster.memory.guest_memory import Mapping, map_memory
 from cluster.memory.tracker import TrackerKind
 from cluster.memory.userfaultfd import open_userfaultfd
 
-# Two Python threads share the process: the vCPU and the actor's loop. The interpreter's
-# own 5 ms between switches would be most of a blackout.
-_SWITCH_INTERVAL_S = 0.0005
-# VMs yield to hosts, which carry their pages.
-_NICENESS = 5
 _HANDSHAKE_S_MAX = 30.0
 
 
@@ -43,8 +38,7 @@ class Vm:
         A failure here is the guest's or its parameters', and a user must read it, so it
         is an answer and not an exception.
         """
-        os.nice(_NICENESS)
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        goes_second()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, self._start, loop)
 
