@@ -147,7 +147,7 @@ def test_a_run_leaves_its_files_and_nothing_else(quick, home, tmp_path):
 
 ENDINGS = [
     signal.SIGINT,
-    signal.SIGTERM,
+    pytest.param(signal.SIGTERM, marks=pytest.mark.long),
     pytest.param(signal.SIGHUP, marks=pytest.mark.long),
 ]
 
