@@ -207,7 +207,7 @@ def leave_behind(
     if as_json:
         print(json.dumps(to_json(summary), indent=2))
     else:
-        console.print(summary_text(summary), highlight=False)
+        console.print(summary_text(summary), highlight=False, soft_wrap=True)
         if out is not None:
             console.print(f"files: {out}/", highlight=False)
     for failure in failures:
