@@ -236,6 +236,8 @@ def _solver(effort: Effort) -> cp_model.CpSolver:
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = effort.seed
+    # Ctrl-C is the caller's: the solver would take the signal and leave the default behind.
+    solver.parameters.catch_sigint_signal = False
     solver.parameters.max_deterministic_time = effort.deterministic_units_max
     if effort.seconds_max is not None:
         solver.parameters.max_time_in_seconds = max(effort.seconds_max, 0.01)

@@ -11,7 +11,8 @@ from cluster.actors.host import Host
 from cluster.actors.load import Books, Load
 from cluster.actors.replies import Handle
 from cluster.actors.verifying import Audit
-from cluster.actors.virtualcenter import ClusterView, VirtualCenter
+from cluster.actors.views import ClusterView
+from cluster.actors.virtualcenter import VirtualCenter
 from cluster.guests.clients import Gaps, Settlement
 from cluster.inventory.model import Scenario
 from cluster.memory.tracker import TrackerKind

@@ -4,7 +4,6 @@ import asyncio
 import importlib
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any, assert_never
 
 import numpy as np
@@ -14,10 +13,16 @@ from ray.exceptions import RayError
 from cluster.actors.priority import goes_first
 from cluster.actors.replies import Handle
 from cluster.actors.reports import HostFacts, HostSample, MigrationProgress, Verification
+from cluster.actors.views import (
+    ClusterView,
+    EndedMigration,
+    Happening,
+    HostView,
+    MigrationView,
+)
 from cluster.inventory.model import Scenario
 from cluster.migration.spec import MigrationSpec, Outcome, not_begun
 from cluster.migration.story import Entry
-from cluster.policy.balancing import Balance
 from cluster.policy.center import Center
 from cluster.policy.messages import (
     CancelMigration,
@@ -51,81 +56,11 @@ from cluster.policy.messages import (
     VmEnded,
     VmStarted,
 )
-from cluster.policy.state import HostState, PowerState
+from cluster.policy.state import PowerState
 from drs import DeadlineBudget, Plan, Policy, Snapshot, recommend
 
 # Entries of the story that wait to be fetched.
 _STORY_MAX = 1_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
-    """One entry of the story."""
-
-    time_s: float
-    record: Record
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndedMigration:
-    """A migration that has ended, with its machine's own story."""
-
-    spec: MigrationSpec
-    outcome: Outcome
-    story: tuple[Entry, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostView:
-    """A host as it is now."""
-
-    name: str
-    state: HostState
-    cpu_mhz: float
-    memory_mib: int
-    demand_mhz: float
-    granted_mhz: float
-    used_mib: int
-    vms: int
-    tx_bytes: int
-    rx_bytes: int
-    facts: HostFacts | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MigrationView:
-    """A migration that has not ended. `progress` is None while it waits."""
-
-    spec: MigrationSpec
-    queued_s: float
-    started_s: float | None
-    waiting_for: str
-    progress: MigrationProgress | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterView:
-    """What there is to see now, and what has happened since the last look.
-
-    Attributes:
-        time_s: Of the scenario: 0 until everything is up.
-        all_up: Every VM has started or ended trying.
-        samples: The last of each host that has sent one.
-        vms: (name, host or None, power state).
-    """
-
-    time_s: float
-    all_up: bool
-    balance: Balance
-    hosts: tuple[HostView, ...]
-    samples: dict[str, HostSample]
-    vms: tuple[tuple[str, str | None, PowerState], ...]
-    migrations: tuple[MigrationView, ...]
-    happened: tuple[Happening, ...]
-    ended: tuple[EndedMigration, ...]
-    verified: tuple[Verification, ...]
-    verifying: int
-    problems: tuple[str, ...]
 
 
 class VirtualCenter:

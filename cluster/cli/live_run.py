@@ -10,7 +10,7 @@ from cluster.actors.load import Books
 from cluster.actors.session import ray_session, terminated_as_interrupt
 from cluster.actors.shipping import shipped
 from cluster.actors.verifying import Audit
-from cluster.actors.virtualcenter import ClusterView
+from cluster.actors.views import ClusterView
 from cluster.cli.recording import Recorder
 from cluster.cli.showing import live_state
 from cluster.inventory.model import Scenario
@@ -148,6 +148,8 @@ class _Run:
         named = ", ".join(sorted(kinds))
         why = next((h.facts.tracker_why for h in up.hosts if h.facts and h.facts.tracker_why), "")
         self._footnotes += (f"dirty tracking: {named}" + (f" ({why})" if why else ""),)
+        # No scenario names licences yet; the 60 days of an evaluation outlast any run.
+        self._footnotes += ("licences: evaluation mode, all features",)
         self._exporter.run_started(scenario=self._scenario.name, engine=Engine.LIVE, tracker=named)
 
     def _until_over(self, cluster: Cluster) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from cluster.actors.cluster import Cluster
 from cluster.actors.reports import Verification
-from cluster.actors.virtualcenter import ClusterView, EndedMigration, Happening, HostView
+from cluster.actors.views import ClusterView, EndedMigration, Happening, HostView
 from cluster.guests.clients import Gaps
 from cluster.inventory.model import MIB, Scenario
 from cluster.migration.spec import Trigger

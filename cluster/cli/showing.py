@@ -1,6 +1,6 @@
 """What the live view shows of a cluster."""
 
-from cluster.actors.virtualcenter import ClusterView, MigrationView
+from cluster.actors.views import ClusterView, MigrationView
 from cluster.cli.recording import Recorder
 from cluster.inventory.model import Scenario
 from cluster.migration.spec import Result

@@ -9,7 +9,7 @@ import ray
 
 from cluster.actors.cluster import Cluster, wait_until_up
 from cluster.actors.session import ray_session
-from cluster.actors.virtualcenter import ClusterView, EndedMigration
+from cluster.actors.views import ClusterView, EndedMigration
 from cluster.inventory.model import Scenario
 from cluster.memory.tracker import TrackerKind, probe
 from cluster.migration.spec import Trigger

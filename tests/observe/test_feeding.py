@@ -8,13 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.actors.reports import HostSample, MigrationProgress
-from cluster.actors.virtualcenter import (
-    ClusterView,
-    EndedMigration,
-    Happening,
-    HostView,
-    MigrationView,
-)
+from cluster.actors.views import ClusterView, EndedMigration, Happening, HostView, MigrationView
 from cluster.cli.recording import Recorder
 from cluster.cli.showing import live_state
 from cluster.guests.clients import Gaps

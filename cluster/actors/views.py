@@ -1,0 +1,80 @@
+"""What VirtualCenter shows to who looks: frozen, picklable."""
+
+from dataclasses import dataclass
+
+from cluster.actors.reports import HostFacts, HostSample, MigrationProgress, Verification
+from cluster.migration.spec import MigrationSpec, Outcome
+from cluster.migration.story import Entry
+from cluster.policy.balancing import Balance
+from cluster.policy.messages import Record
+from cluster.policy.state import HostState, PowerState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """One entry of the story."""
+
+    time_s: float
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedMigration:
+    """A migration that has ended, with its machine's own story."""
+
+    spec: MigrationSpec
+    outcome: Outcome
+    story: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostView:
+    """A host as it is now."""
+
+    name: str
+    state: HostState
+    cpu_mhz: float
+    memory_mib: int
+    demand_mhz: float
+    granted_mhz: float
+    used_mib: int
+    vms: int
+    tx_bytes: int
+    rx_bytes: int
+    facts: HostFacts | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationView:
+    """A migration that has not ended. `progress` is None while it waits."""
+
+    spec: MigrationSpec
+    queued_s: float
+    started_s: float | None
+    waiting_for: str
+    progress: MigrationProgress | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterView:
+    """What there is to see now, and what has happened since the last look.
+
+    Attributes:
+        time_s: Of the scenario: 0 until everything is up.
+        all_up: Every VM has started or ended trying.
+        samples: The last of each host that has sent one.
+        vms: (name, host or None, power state).
+    """
+
+    time_s: float
+    all_up: bool
+    balance: Balance
+    hosts: tuple[HostView, ...]
+    samples: dict[str, HostSample]
+    vms: tuple[tuple[str, str | None, PowerState], ...]
+    migrations: tuple[MigrationView, ...]
+    happened: tuple[Happening, ...]
+    ended: tuple[EndedMigration, ...]
+    verified: tuple[Verification, ...]
+    verifying: int
+    problems: tuple[str, ...]
