@@ -8,14 +8,19 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import ray
 
+from cluster.actors.reaper import MARK
+
 _LOG = logging.getLogger("vmotion.ray")
 _CONNECT_S_MAX = 5.0
+_REAP_S_MAX = 30.0
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _STORE_BYTES_MIN = 256 << 20
 _STORE_BYTES_MAX = 2 << 30
@@ -51,10 +56,12 @@ def ray_session(
 def _own_ray(namespace: str) -> Iterator[None]:
     # A short path: Ray's Unix sockets lie below it, and their length is limited to 107.
     directory = tempfile.mkdtemp(prefix="vmotion-ray-")
+    reaper = _start_reaper(directory)
     # A token of this session alone; otherwise Ray would leave one in the user's home.
-    before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+    before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", MARK)}
     try:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ[MARK] = directory
         # Ray warns that authentication is on, which is what we want. Its mode cannot be set
         # here: Ray reads it when it is imported, and turns it on by itself when it is not set.
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
@@ -74,12 +81,25 @@ def _own_ray(namespace: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-        shutil.rmtree(directory, ignore_errors=True)
+        assert reaper.stdin is not None
+        reaper.stdin.close()
+        reaper.wait(_REAP_S_MAX)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _start_reaper(directory: str) -> subprocess.Popen[bytes]:
+    """Start the process that cleans up after this Ray, whatever becomes of us."""
+    path = os.pathsep.join(filter(None, sys.path))
+    return subprocess.Popen(
+        [sys.executable, "-m", "cluster.actors.reaper", directory],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,  # a Ctrl-C is not for it
+    )
 
 
 @contextlib.contextmanager

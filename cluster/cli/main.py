@@ -4,6 +4,9 @@ Exit status: 0 done; 1 the operation failed or was refused, with the reasons on 
 2 bad usage or bad input; 130 interrupted.
 """
 
+import os
+import sys
+
 import click
 
 # Each command imports what it needs when it runs: `vmotion --help` must not load Ray.
@@ -78,7 +81,9 @@ def run(
         )
     except KeyboardInterrupt:
         click.echo("vmotion: interrupted; nothing is left running", err=True)
-        status = 130
+        sys.stderr.flush()
+        # Ray's library may be half started, and crashes when the interpreter ends it.
+        os._exit(130)
     raise SystemExit(status)
 
 

@@ -82,10 +82,6 @@ def run_command(
         return complain(str(error), FAILED)
     except OSError as error:
         return complain(f"{error.filename or out}: {error.strerror}", FAILED)
-    except KeyboardInterrupt:
-        return complain(
-            "interrupted before the cluster was up; nothing is left running", INTERRUPTED
-        )
     if tracing is not None:
         with tracing:
             _tell_spans(tracing, finished.recorder)
