@@ -232,7 +232,12 @@ class Host:
             return None, str(error)
         late = None
         if pages is not None:
-            late = await asyncio.get_running_loop().run_in_executor(None, _serve, vm, pages)
+            try:
+                late = await asyncio.get_running_loop().run_in_executor(None, _serve, vm, pages)
+            except (PagerFailed, OSError):
+                vm.end()
+                vm.free()
+                raise
         end = DestinationEnd(spec.id, vm, source, self._receiving, late)
         end.set_share(self._shares.get(spec.id, spec.rate_bytes_per_second))
         self._incoming[spec.id] = end
@@ -291,7 +296,13 @@ class Host:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        """Tell VirtualCenter of work that ended in an exception: a defect, which fails the run."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._center.driver_failed.remote(self._spec.name, f"{type(error).__name__}: {error}")
 
     async def _create(
         self,

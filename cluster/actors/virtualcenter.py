@@ -204,9 +204,9 @@ class VirtualCenter:
         self._verifying.discard(verification.migration)
         self._verified.append(verification)
 
-    async def driver_failed(self, migration: str, error: str) -> None:
-        """A host could not go on driving a migration: a defect, which fails the run."""
-        self._problems.append(f"{migration}: {error}")
+    async def driver_failed(self, subject: str, error: str) -> None:
+        """A host's work, a migration's among it, could not go on: a defect, which fails the run."""
+        self._problems.append(f"{subject}: {error}")
 
     # Inside.
 
