@@ -76,7 +76,8 @@ def simulated(*arguments, **environment):
 def test_it_leaves_the_files_of_a_run(scenario, tmp_path):
     said = simulated(scenario, "--out", tmp_path / "out", "--json")
 
-    assert (0, "") == (said.returncode, said.stderr.split("files:")[0])
+    # On a slow machine stderr has lines of progress too; a complaint begins with the command's name.
+    assert (0, False) == (said.returncode, "vmotion:" in said.stderr)
     summary = json.loads(said.stdout)
     assert ("simulated", 3, 60.0) == (summary["engine"], summary["seed"], summary["duration_s"])
     assert summary == json.loads((tmp_path / "out" / "summary.json").read_text())
