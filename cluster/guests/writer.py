@@ -22,6 +22,7 @@ WORK_S_MAX = 0.0007
 # A guest that cannot keep its rate falls behind for ever; what it owes beyond this is not written.
 DEBT_S_MAX = 0.1
 REPLAY_WRITES = 1 << 16
+FILL_PAGES = 1 << 10
 
 
 class Pattern(Enum):
@@ -38,7 +39,8 @@ class Writer(Guest):
     Each write puts `words_per_page` words in a row (wrapping) at a random place of its page. Page,
     place and values are a pure function of (seed, number of the write), so the memory is
     known from `writes_done` alone. Zipf means exponent 1, the ranks scattered over the
-    working set; sweep goes through it in order, again and again.
+    working set; sweep goes through it in order, again and again. With `filled` all memory holds
+    distinct, incompressible pages from the start, so that nothing of it travels for free.
 
     Known weakness: what a step cannot write within the quantum is owed, and what is owed for
     more than `DEBT_S_MAX` is given up and counted in `writes_skipped`.
@@ -46,6 +48,7 @@ class Writer(Guest):
 
     replayable: ClassVar[bool] = True
     words: npt.NDArray[np.uint64]
+    rest: npt.NDArray[np.uint64]
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Writer(Guest):
         working_set_mib: float | None = None,
         pattern: str = "uniform",
         words_per_page: int = 8,
+        filled: bool = False,
     ) -> None:
         """Check the parameters.
 
@@ -83,6 +87,8 @@ class Writer(Guest):
         if problems:
             raise ValueError("; ".join(problems))
         self.pages = min(pages, available)
+        self.rest_pages = available - self.pages if filled else 0
+        self.filled = filled
         self.pattern = Pattern(pattern)
         self.words_per_page = words_per_page
         self.writes_per_second = rate_mb_s * 1e6 / PAGE_BYTES
@@ -92,12 +98,23 @@ class Writer(Guest):
         self._debt = 0.0
         self._page_key = chance.stream_key(seed, 1)
         self._word_key = chance.stream_key(seed, 2)
+        self._fill_key = chance.stream_key(seed, 3)
         if self.pattern is Pattern.ZIPF:
             _zipf_table(self.pages)  # made before the VM runs, not in a quantum
 
     def layout(self) -> Mapping[str, Array]:
-        """One array: the working set, as words."""
-        return {"words": Array(shape=(self.pages * PAGE_WORDS,), dtype=np.uint64)}
+        """The working set, as words; behind it, where all is filled, what is never written."""
+        arrays = {"words": Array(shape=(self.pages * PAGE_WORDS,), dtype=np.uint64)}
+        if self.rest_pages:
+            arrays["rest"] = Array(shape=(self.rest_pages * PAGE_WORDS,), dtype=np.uint64)
+        return arrays
+
+    def start(self) -> None:
+        """Fill the memory, where that is wanted."""
+        if self.filled:
+            self._fill(self.words, 0)
+        if self.rest_pages:
+            self._fill(self.rest, self.pages)
 
     def step(self, budget: Budget) -> None:
         """Write what is due, within the quantum; what is left is owed to the next step."""
@@ -127,6 +144,15 @@ class Writer(Guest):
             self.writes_skipped += skipped
             self._debt -= skipped
 
+    def _fill(self, words: npt.NDArray[np.uint64], first_page: int) -> None:
+        """Put one block of random words into every page, scrambled by the page's number."""
+        block = chance.stretch(self._fill_key, 0, PAGE_WORDS)
+        rows = words.reshape(-1, PAGE_WORDS)
+        for at in range(0, len(rows), FILL_PAGES):
+            part = rows[at : at + FILL_PAGES]
+            own = chance.stretch(self._fill_key, PAGE_WORDS + first_page + at, len(part))
+            np.bitwise_xor(block, own[:, None], out=part)
+
     def _write(self, count: int) -> None:
         """Do the next `count` writes, in order: a later one wins where two meet."""
         first = self.writes_done
@@ -134,13 +160,14 @@ class Writer(Guest):
         start = (drawn & np.uint64(PAGE_WORDS - 1)).astype(np.int64)
         run = np.arange(self.words_per_page)
         places = (start[:, None] + run) & (PAGE_WORDS - 1)
-        places += self._pages_of(first, count)[:, None] * PAGE_WORDS
+        places += self.pages_of(first, count)[:, None] * PAGE_WORDS
         values = drawn[:, None] + run.astype(np.uint64) * np.uint64(chance.GOLDEN)
         # One-dimensional on purpose: NumPy assigns repeated indices in order only then.
         self.words[places.ravel()] = values.ravel()
         self.writes_done += count
 
-    def _pages_of(self, first: int, count: int) -> npt.NDArray[np.int64]:
+    def pages_of(self, first: int, count: int) -> npt.NDArray[np.int64]:
+        """Return the pages of the working set that `count` writes from number `first` on go to."""
         if self.pattern is Pattern.SWEEP:
             return np.arange(first, first + count, dtype=np.int64) % self.pages
         drawn = chance.stretch(self._page_key, first, count)

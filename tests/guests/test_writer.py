@@ -1,5 +1,7 @@
 """The writer against a scalar copy of its definition, and its rates."""
 
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -63,7 +65,7 @@ def test_memory_is_what_one_write_after_the_other_leaves(pattern):
 
 def test_zipf_gives_a_page_half_the_writes_of_a_page_one_rank_better():
     guest, _ = started(rate_mb_s=100, working_set_mib=0.25, pattern="zipf")
-    counts = np.sort(np.bincount(guest._pages_of(0, 100_000), minlength=64))[::-1]
+    counts = np.sort(np.bincount(guest.pages_of(0, 100_000), minlength=64))[::-1]
     assert 64 == np.count_nonzero(counts)
     harmonic = (1 / np.arange(1, 65)).sum()
     for rank in (1, 2, 3, 10):
@@ -72,7 +74,7 @@ def test_zipf_gives_a_page_half_the_writes_of_a_page_one_rank_better():
 
 def test_uniform_writes_spread_evenly():
     guest, _ = started(rate_mb_s=100, working_set_mib=0.25)
-    counts = np.bincount(guest._pages_of(0, 64_000), minlength=64)
+    counts = np.bincount(guest.pages_of(0, 64_000), minlength=64)
     assert counts.min() > 850
     assert counts.max() < 1150
 
@@ -122,3 +124,15 @@ def test_every_wrong_parameter_is_told_at_once():
         started(rate_mb_s=-1, working_set_mib=2, pattern="zigzag", words_per_page=0)
     for word in ("working_set_mib", "zigzag", "words_per_page"):
         assert word in str(caught.value)
+
+
+def test_a_filled_vm_holds_distinct_pages_that_do_not_compress():
+    guest, vm = started(filled=True, working_set_mib=0.25, rate_mb_s=100)
+    pages = vm.reshape(-1, PAGE_BYTES)[1:]
+    assert len(pages) == len(np.unique(pages, axis=0))
+    assert all(len(zlib.compress(page.tobytes())) > 0.98 * PAGE_BYTES for page in pages[::16])
+    run_until(guest, 200)
+    again, copy = started(filled=True, working_set_mib=0.25, rate_mb_s=100)
+    again.writes_done = guest.writes_done
+    again.replay([])
+    assert np.array_equal(vm, copy)

@@ -1,0 +1,146 @@
+"""How fast memory moves on one machine with no network limit, against what the machine can do.
+
+An idle guest of filled memory, from `Prepare` answered to the last page; guest memory and object
+store touched before, by the engine and by a migration that does not count. The
+single-thread memcpy and loopback TCP are measured in the same run, before and after; QEMU's
+multifd with the same memory is in against_qemu.py, whose figure `--qemu-mb-s` takes.
+
+Every page is hashed on both sides, as in every run of the project.
+
+    python benchmarks/throughput.py
+    python benchmarks/throughput.py --quick --json
+"""
+
+import statistics
+
+from claims import Claim, finish
+from lab import PARTS, Case, Row, Rows, chosen, integrity, lab_arguments, measure
+from limits import memcpy_bytes_per_second, tcp_bytes_per_second
+
+from cluster.inventory.model import Mode
+
+_MEMCPY_SHARE = 0.2
+_MODES = (Mode.HYBRID, Mode.AUTO, Mode.PRECOPY, Mode.POSTCOPY)
+
+
+def main() -> int:
+    parser = lab_arguments(__doc__ or "")
+    parser.add_argument("--qemu-mb-s", type=float, help="QEMU multifd's rate here, to compare with")
+    options = parser.parse_args()
+    if options.quick:
+        grid = [Case(link="unlimited", mode=Mode.HYBRID)]
+    else:
+        grid = [
+            Case(link="unlimited", mode=mode, memory_mib=mib)
+            for mib in (1024, 4096)
+            for mode in _MODES
+        ]
+    cases = chosen(grid, options)
+    keep = Rows.open(options.out, resume=options.resume)
+    count = options.migrations or (5 if options.quick else 15)
+    copies, streams, pairs = limits()
+    # Two to warm up: memory of both hosts is touched then.
+    rows = measure(cases, lambda _: count, keep, warm_up=2)
+    after = limits()
+    copy, stream, pair = (
+        statistics.mean(both) for both in zip((copies, streams, pairs), after, strict=True)
+    )
+    claims = [
+        Claim(claim="memcpy, one thread", value=copy / 1e6, unit="MB/s", n=2),
+        Claim(claim="loopback TCP, one stream", value=stream / 1e6, unit="MB/s", n=2),
+        Claim(claim="loopback TCP, two streams together", value=pair / 1e6, unit="MB/s", n=2),
+    ]
+    for case in cases:
+        claims += claims_of(case, keep.of(case), copy, pair, options.qemu_mb_s)
+    if not options.json:
+        print(table(cases, keep))
+    return finish([*claims, *integrity(rows)], as_json=options.json)
+
+
+def limits() -> tuple[float, float, float]:
+    """Return bytes a second of memcpy, of one TCP stream, of two."""
+    return memcpy_bytes_per_second(), tcp_bytes_per_second(1), tcp_bytes_per_second(2)
+
+
+def rate(row: Row) -> float:
+    """Guest memory over the time from the destination being ready to the last page."""
+    return row.memory_bytes / row.transfer_s
+
+
+def claims_of(
+    case: Case, rows: list[Row], copy: float, pair: float, qemu_mb_s: float | None
+) -> list[Claim]:
+    """Judge one case against memcpy of this run, and QEMU where it is known."""
+    rates = [rate(row) for row in rows if row.completed and row.transfer_s]
+    if not rates:
+        return []
+    median = statistics.median(rates)
+    judged = case.mode is Mode.HYBRID
+    where = {"n": len(rates), "conditions": case.words}
+    claims = [
+        Claim(claim="memory moved, median", value=median / 1e6, unit="MB/s", **where),
+        Claim(
+            claim="of a single-thread memcpy",
+            value=median / copy,
+            unit="ratio",
+            bar=f">= {_MEMCPY_SHARE:g}" if judged else None,
+            holds=not judged or median / copy >= _MEMCPY_SHARE,
+            **where,
+        ),
+        Claim(claim="of two loopback TCP streams", value=median / pair, unit="ratio", **where),
+    ]
+    if qemu_mb_s:
+        ratio = median / 1e6 / qemu_mb_s
+        claims.append(
+            Claim(
+                claim="of QEMU's multifd",
+                value=ratio,
+                unit="ratio",
+                bar=">= 1" if judged else None,
+                holds=not judged or ratio >= 1.0,
+                **where,
+            )
+        )
+    return claims
+
+
+def table(cases: list[Case], keep: Rows) -> str:
+    """Show where the time goes: preparing, rounds, switchover by part, what came after."""
+    head = (
+        "case | n | MB/s | prepare ms | transfer ms | rounds ms | downtime ms | "
+        + " | ".join(PARTS)
+        + " | rest ms | total ms"
+    )
+    lines = [head]
+    for case in cases:
+        done = [row for row in keep.of(case) if row.completed and row.transfer_s]
+        if not done:
+            lines.append(f"{case.name} | 0 | none completed")
+            continue
+        rounds = [sum(row.round_s) for row in done]
+        rest = [
+            row.duration_s - row.prepare_s - sum(row.round_s) - (row.downtime_s or 0.0)
+            for row in done
+        ]
+        figures = [
+            statistics.median(rate(row) / 1e6 for row in done),
+            *(
+                statistics.median(values) * 1e3
+                for values in (
+                    [row.prepare_s for row in done],
+                    [row.transfer_s for row in done],
+                    rounds,
+                    [row.downtime_s for row in done],
+                    *([row.parts_s[part] for row in done] for part in PARTS),
+                    rest,
+                    [row.duration_s for row in done],
+                )
+            ),
+        ]
+        shown = " | ".join(f"{figure:.1f}" for figure in figures)
+        lines.append(f"{case.name} | {len(done)} | {shown}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
