@@ -8,6 +8,7 @@ from drs.objective import Objective, objective
 from drs.plan import Action, Move, Plan, PlanStatus, Reason, Recommendation
 from drs.policy import Budget, DeadlineBudget, Policy, Preference, StepBudget
 from drs.recommend import greedy_plan, recommend
+from drs.resource_pool import ResourcePool
 from drs.rules import (
     Affinity,
     AntiAffinity,
@@ -38,6 +39,7 @@ __all__ = [
     "ProblemKind",
     "Reason",
     "Recommendation",
+    "ResourcePool",
     "Rule",
     "Snapshot",
     "StepBudget",

@@ -8,6 +8,7 @@ measured; the defaults are those of an idle two-core Linux 6.18 machine.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -80,7 +81,14 @@ class Calibration:
     @classmethod
     def load(cls, path: Path) -> Calibration:
         """Reads what `save` wrote; ValueError names unknown or non-numeric entries, all of them."""
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            return cls.of(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"calibration {path}: {error}") from error
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Calibration:
+        """The defaults with these entries in their place; ValueError as `load`."""
         known = {f.name for f in fields(cls)}
         wrong = sorted(set(raw) - known)
         wrong += sorted(
@@ -89,7 +97,7 @@ class Calibration:
             if isinstance(raw[k], bool) or not isinstance(raw[k], int | float)
         )
         if wrong:
-            raise ValueError(f"calibration {path}: unknown or non-numeric: {', '.join(wrong)}")
+            raise ValueError(f"unknown or non-numeric: {', '.join(wrong)}")
         return cls(**{k: float(v) for k, v in raw.items()})
 
 

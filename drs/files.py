@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from drs.model import Automation, FloatArray, HostState, Snapshot
+from drs.resource_pool import ResourcePool
 from drs.rules import (
     Affinity,
     AntiAffinity,
@@ -85,6 +86,8 @@ def _head(s: Snapshot) -> dict[str, Any]:
         "host_states": [state.value for state in s.host_states],
         "in_flight": [list(pair) for pair in s.in_flight],
         "rules": [_rule_out(rule) for rule in s.rules],
+        "pools": [_pool_out(pool) for pool in s.pools],
+        "taken_at_s": s.taken_at_s,
     }
 
 
@@ -96,6 +99,7 @@ def _body(s: Snapshot) -> dict[str, list[Any]]:
     for name in COLUMNS:
         body[name] = [_out(x) for x in getattr(s, name).tolist()]
     body["automation"] = [None if a is None else a.value for a in s.automation]
+    body["pool"] = list(s.pool) or [None] * len(s.vms)
     body["not_allowed"] = [np.flatnonzero(~row).tolist() for row in s.allowed]
     return body
 
@@ -117,6 +121,9 @@ def _snapshot(head: Mapping[str, Any], body: Mapping[str, list[Any]]) -> Snapsho
         automation=tuple(None if a is None else Automation(a) for a in body["automation"]),
         in_flight=tuple((int(vm), int(to)) for vm, to in head["in_flight"]),
         rules=tuple(_rule_in(rule) for rule in head["rules"]),
+        pools=tuple(_pool_in(pool) for pool in head.get("pools", ())),
+        pool=tuple(body["pool"]) if any(body.get("pool", ())) else (),
+        taken_at_s=float(head.get("taken_at_s", 0.0)),
         memory_bytes=_in(body["memory_bytes"], math.nan),
         dirty_rate_bytes_per_second=_in(body["dirty_rate_bytes_per_second"], math.nan),
         moved_at_s=_in(body["moved_at_s"], -math.inf),
@@ -135,6 +142,29 @@ def _out(value: float) -> float | None:
 def _in(values: list[Any], missing: float) -> FloatArray:
     flat = [x for row in values for x in row] if values and isinstance(values[0], list) else values
     return np.array([missing if x is None else float(x) for x in flat], np.float64)
+
+
+def _pool_out(pool: ResourcePool) -> dict[str, Any]:
+    return {
+        "name": pool.name,
+        "parent": pool.parent,
+        "shares": dict(pool.shares),
+        "reservation": dict(pool.reservation),
+        # JSON has no infinity: no limit is no entry.
+        "limit": {r: value for r, value in pool.limit.items() if math.isfinite(value)},
+        "expandable": pool.expandable,
+    }
+
+
+def _pool_in(raw: Mapping[str, Any]) -> ResourcePool:
+    return ResourcePool(
+        name=raw["name"],
+        parent=raw["parent"],
+        shares=dict(raw["shares"]),
+        reservation=dict(raw["reservation"]),
+        limit=dict(raw["limit"]),
+        expandable=bool(raw["expandable"]),
+    )
 
 
 def _rule_out(rule: Rule) -> dict[str, Any]:

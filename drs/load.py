@@ -13,14 +13,16 @@ import numpy as np
 from drs.entitlement import divvy
 from drs.model import FloatArray, IntArray, Snapshot
 from drs.policy import Policy
+from drs.pools import divide, pools_of
 
 
 def entitlement(snapshot: Snapshot) -> FloatArray:
     """What each VM should get of the connected hosts together, (V,R) float64.
 
     Demand bounded by the limit while the cluster can serve it; under contention of the whole
-    cluster, what is compressible is divvied by reservation, limit and shares. VMs that are not placed are entitled to what
-    they demand without taking from the others (they are not running).
+    cluster, what is compressible is divvied by reservation, limit and shares. With resource pools it
+    goes down their tree, whose limits bind without contention too. VMs that are not placed are entitled
+    to what they demand without taking from the others (they are not running).
     """
     wanted: FloatArray = np.minimum(snapshot.demand, snapshot.limit)
     running = snapshot.placement >= 0
@@ -28,6 +30,11 @@ def entitlement(snapshot: Snapshot) -> FloatArray:
     compressible = np.array(
         [name not in snapshot.incompressible for name in snapshot.resources], np.bool_
     )
+    if snapshot.pools:
+        for r in np.flatnonzero(compressible):
+            granted = divide(float(capacity[r]), *pools_of(snapshot, int(r)))
+            wanted[running, r] = [granted[snapshot.vms[v]] for v in np.flatnonzero(running)]
+        return wanted
     for r in np.flatnonzero((wanted[running].sum(axis=0) > capacity) & compressible):
         wanted[running, r] = divvy(
             float(capacity[r]),

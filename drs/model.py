@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from drs.resource_pool import ResourcePool
 from drs.rules import Rule
 
 FloatArray = NDArray[np.float64]
@@ -74,7 +76,8 @@ class Snapshot:
     int64 host index or -1; allowed (V,H) bool: where a preflight would let the VM run; memory_bytes,
     dirty_rate_bytes_per_second, moved_at_s (V,) float64, the last with -inf for "never"; automation:
     None means as the policy says; in_flight: (VM index, destination index) of running migrations.
-    Rules are ordered by age, the oldest first. A VM cannot do with less than it demands of an
+    Rules are ordered by age, the oldest first. pools: the resource pools' tree; pool: each VM's pool,
+    None or an empty tuple for the cluster itself. taken_at_s: on the clock of moved_at_s. A VM cannot do with less than it demands of an
     `incompressible` resource; of the others it is slower. Arrays are not to be written to.
     """
 
@@ -96,6 +99,22 @@ class Snapshot:
     in_flight: tuple[tuple[int, int], ...] = ()
     rules: tuple[Rule, ...] = ()
     incompressible: tuple[str, ...] = ("memory_mib",)
+    pools: tuple[ResourcePool, ...] = ()
+    pool: tuple[str | None, ...] = ()
+    taken_at_s: float = 0.0
+
+    @classmethod
+    def load(cls, path: Path) -> Snapshot:
+        """The snapshot that `save` wrote; ValueError says what is missing or malformed."""
+        from drs.files import load  # it imports this module
+
+        return load(path)
+
+    def save(self, path: Path) -> None:
+        """Writes a dump that reproduces the decision anywhere; `.json` or `.parquet` says how."""
+        from drs.files import save  # it imports this module
+
+        save(self, path)
 
     @classmethod
     def build(
@@ -119,6 +138,9 @@ class Snapshot:
         in_flight: Iterable[tuple[str | int, str | int]] = (),
         rules: Iterable[Rule] = (),
         incompressible: Iterable[str] = ("memory_mib",),
+        pools: Iterable[ResourcePool] = (),
+        pool: Iterable[str | None] = (),
+        taken_at_s: float = 0.0,
     ) -> Snapshot:
         """Fills in what is not said: no reservation, no limit, equal shares, allowed everywhere.
 
@@ -155,6 +177,9 @@ class Snapshot:
             in_flight=tuple((_index(vm, vm_at), _index(to, host_at)) for vm, to in in_flight),
             rules=tuple(rules),
             incompressible=tuple(incompressible),
+            pools=tuple(pools),
+            pool=tuple(pool),
+            taken_at_s=taken_at_s,
         )
 
     def problems(self) -> tuple[Problem, ...]:

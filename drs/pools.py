@@ -8,13 +8,13 @@ has beyond all demand is then divided in proportion, bounded by configured size.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from drs.entitlement import FloatArray, divvy, water_fill
-from drs.model import Problem, ProblemKind
+from drs.model import Problem, ProblemKind, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +95,56 @@ def pool_problems(
     return tuple(found) or tuple(_admission_problems(tree, leaves, capacity))
 
 
+def pools_of(snapshot: Snapshot, r: int) -> tuple[tuple[Pool, ...], tuple[Member, ...]]:
+    """The snapshot's pools and its placed VMs as one resource, column `r`, sees them.
+
+    A VM's size is what it demands: a snapshot does not know what it is configured with.
+    """
+    name = snapshot.resources[r]
+    pools = tuple(
+        Pool(
+            name=p.name,
+            parent=p.parent,
+            shares=p.shares.get(name, 4000.0),
+            reservation=p.reservation.get(name, 0.0),
+            limit=p.limit.get(name, math.inf),
+            expandable=p.expandable,
+        )
+        for p in snapshot.pools
+    )
+    where = snapshot.pool or (None,) * len(snapshot.vms)
+    members = tuple(
+        Member(
+            name=snapshot.vms[v],
+            pool=where[v],
+            demand=float(snapshot.demand[v, r]),
+            size=float(snapshot.demand[v, r]),
+            shares=float(snapshot.shares[v, r]),
+            reservation=float(snapshot.reservation[v, r]),
+            limit=float(snapshot.limit[v, r]),
+        )
+        for v in np.flatnonzero(snapshot.placement >= 0).tolist()
+    )
+    return pools, members
+
+
+def demands_above_limit(
+    pools: Sequence[Pool], members: Iterable[Member]
+) -> Iterator[tuple[str, float, float]]:
+    """(pool, what its VMs demand in sum, its limit) for each pool that asks for more than it may have."""
+    free = _Tree.of([replace(p, limit=math.inf) for p in pools], members).nodes
+    for pool in pools:
+        if free[pool.name].demand > pool.limit * (1.0 + 1e-9):
+            yield pool.name, free[pool.name].demand, pool.limit
+
+
 def divide(capacity: float, pools: Iterable[Pool], members: Iterable[Member]) -> dict[str, float]:
     """What each VM is entitled to, by name: the capacity divided down the tree.
 
     Sums to the smaller of capacity and all bounded demand: within a pool a VM gets at least
     its reservation (while it demands it), at most its limit and demand, and the rest by shares.
     """
-    tree, leaves = tuple(pools), tuple(members)
-    return _divide(None, capacity, tree, leaves, surplus=False)
+    return _divide(None, capacity, _Tree.of(pools, members), surplus=False)
 
 
 def divide_size(
@@ -113,26 +155,54 @@ def divide_size(
     The second pass divides in proportion to shares, bounded by configured size and limit. A pool of
     10 with 4 VMs of 4 that demand 1 each: the first pass gives 1 each, the second 1.5 more.
     """
-    return _divide(None, capacity, tuple(pools), tuple(members), surplus=True)
+    return _divide(None, capacity, _Tree.of(pools, members), surplus=True)
 
 
-def _divide(
-    pool: str | None,
-    capacity: float,
-    pools: tuple[Pool, ...],
-    members: tuple[Member, ...],
-    *,
-    surplus: bool,
-) -> dict[str, float]:
-    inner = [p for p in pools if p.parent == pool]
-    leaves = [m for m in members if m.pool == pool]
-    nodes = [*(_pool_node(p, pools, members) for p in inner), *(_vm_node(m) for m in leaves)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tree:
+    """Pools and VMs by the pool they are in (None: the cluster), read once: thousands of VMs come in few pools."""
+
+    pools: dict[str | None, list[Pool]]
+    members: dict[str | None, list[Member]]
+    nodes: dict[str, _Node]
+
+    @classmethod
+    def of(cls, pools: Iterable[Pool], members: Iterable[Member]) -> _Tree:
+        tree = cls(pools={}, members={}, nodes={})
+        for pool in pools:
+            tree.pools.setdefault(pool.parent, []).append(pool)
+        for member in members:
+            tree.members.setdefault(member.pool, []).append(member)
+        for pool in tree.pools.get(None, ()):
+            tree.node(pool)
+        return tree
+
+    def node(self, pool: Pool) -> _Node:
+        """A pool asks for what its children can use, within its own limit, and holds its reservation."""
+        if pool.name not in self.nodes:
+            children = [self.node(p) for p in self.pools.get(pool.name, ())]
+            children += [_vm_node(m) for m in self.members.get(pool.name, ())]
+            held = sum(c.reservation for c in children) if pool.expandable else 0.0
+            self.nodes[pool.name] = _Node(
+                name=pool.name,
+                demand=min(sum(min(c.demand, c.limit) for c in children), pool.limit),
+                size=min(sum(min(c.size, c.limit) for c in children), pool.limit),
+                shares=pool.shares,
+                reservation=min(max(pool.reservation, held), pool.limit),
+                limit=pool.limit,
+            )
+        return self.nodes[pool.name]
+
+
+def _divide(pool: str | None, capacity: float, tree: _Tree, *, surplus: bool) -> dict[str, float]:
+    inner, leaves = tree.pools.get(pool, []), tree.members.get(pool, [])
+    nodes = [*(tree.nodes[p.name] for p in inner), *(_vm_node(m) for m in leaves)]
     if not nodes:
         return {}
     granted = _two_passes(capacity, nodes, surplus=surplus)
     result = {m.name: float(g) for m, g in zip(leaves, granted[len(inner) :], strict=True)}
     for p, share in zip(inner, granted[: len(inner)], strict=True):
-        result.update(_divide(p.name, float(share), pools, members, surplus=surplus))
+        result.update(_divide(p.name, float(share), tree, surplus=surplus))
     return result
 
 
@@ -148,23 +218,6 @@ def _two_passes(capacity: float, nodes: list[_Node], *, surplus: bool) -> FloatA
     most = np.maximum(np.minimum(size, limit), granted)
     weight = np.maximum(shares, 1e-9 * max(float(shares.max()), 1e-9))
     return granted + water_fill(left, np.zeros_like(granted), most - granted, weight)
-
-
-def _pool_node(pool: Pool, pools: tuple[Pool, ...], members: tuple[Member, ...]) -> _Node:
-    """A pool asks for what its children can use, within its own limit, and holds its reservation."""
-    children = [_pool_node(p, pools, members) for p in pools if p.parent == pool.name]
-    children += [_vm_node(m) for m in members if m.pool == pool.name]
-    return _Node(
-        name=pool.name,
-        demand=min(sum(min(c.demand, c.limit) for c in children), pool.limit),
-        size=min(sum(min(c.size, c.limit) for c in children), pool.limit),
-        shares=pool.shares,
-        reservation=min(
-            max(pool.reservation, sum(c.reservation for c in children) if pool.expandable else 0.0),
-            pool.limit,
-        ),
-        limit=pool.limit,
-    )
 
 
 def _vm_node(vm: Member) -> _Node:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drs.model import NOT_PLACED, HostState, Problem, ProblemKind, Snapshot
+from drs.pools import demands_above_limit, pool_problems, pools_of
 from drs.rules import (
     Affinity,
     AntiAffinity,
@@ -28,8 +30,8 @@ def snapshot_problems(snapshot: Snapshot) -> tuple[Problem, ...]:
     if shapes:
         return shapes
     found = [*_name_problems(snapshot), *_number_problems(snapshot), *_placement_problems(snapshot)]
-    kept, disabled = usable_rules(snapshot)
-    del kept
+    found += _pool_problems(snapshot)
+    _, disabled = usable_rules(snapshot)
     return (*found, *disabled, *_room_problems(snapshot))
 
 
@@ -168,6 +170,7 @@ def _shape_problems(s: Snapshot) -> Iterator[Problem]:
         ("moved_at_s", s.moved_at_s, (v,)),
         ("host_states", np.empty(len(s.host_states)), (h,)),
         ("automation", np.empty(len(s.automation)), (v,)),
+        ("pool", np.empty(len(s.pool)), (v if s.pool else 0,)),
     )
     for name, array, shape in wanted:
         if array.shape != shape:
@@ -251,6 +254,37 @@ def _placement_problems(s: Snapshot) -> Iterator[Problem]:
             yield _fatal(
                 ProblemKind.UNKNOWN_HOST, s.vms[vm], f"{s.vms[vm]} is in flight to an unknown host"
             )
+
+
+def _pool_problems(s: Snapshot) -> Iterator[Problem]:
+    """The tree's own mistakes are fatal; reservations that no longer fit (a host is gone) are not.
+
+    Memory that is demanded is not taken away by a pool's limit, so that is said.
+    """
+    if not s.pools and not s.pool:
+        return
+    told: set[str] = set()
+    capacity = s.capacity[s.connected()].sum(axis=0)
+    broken = False
+    for r, name in enumerate(s.resources):
+        pools, members = pools_of(s, r)
+        for problem in pool_problems(pools, members, float(capacity[r])):
+            fits = problem.kind is not ProblemKind.NO_CAPACITY
+            text = problem.message if fits else f"{problem.message} ({name})"
+            if text not in told:
+                told.add(text)
+                yield replace(problem, message=text, fatal=fits)
+            broken |= fits
+    if broken:
+        return
+    for r, name in enumerate(s.resources):
+        if name in s.incompressible:
+            for pool, demand, limit in demands_above_limit(*pools_of(s, r)):
+                text = (
+                    f"pool {pool}: its VMs demand {demand:g} of {name}, its limit is {limit:g}; "
+                    "what a VM demands of it is not taken away"
+                )
+                yield Problem(kind=ProblemKind.NO_CAPACITY, subject=pool, message=text, fatal=False)
 
 
 def _room_problems(s: Snapshot) -> Iterator[Problem]:

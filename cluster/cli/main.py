@@ -9,6 +9,8 @@ import sys
 
 import click
 
+from cluster.cli.drs_group import drs
+
 # Each command imports what it needs when it runs: `vmotion --help` must not load Ray.
 
 
@@ -23,6 +25,7 @@ def main() -> None:
       vmotion run examples/quickstart.toml --out out
       vmotion simulate examples/quickstart.toml --out out
       vmotion check my-scenario.toml
+      vmotion drs recommend snapshot.json
       vmotion schema > scenario.schema.json
     """
 
@@ -170,3 +173,6 @@ def report(directories: tuple[str, ...], out: str | None) -> None:
     from cluster.cli.run import report_command
 
     raise SystemExit(report_command(directories, out=out))
+
+
+main.add_command(drs)

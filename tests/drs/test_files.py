@@ -12,6 +12,7 @@ from drs import (
     DomainSpread,
     HostState,
     Policy,
+    ResourcePool,
     Snapshot,
     Strength,
     VmHostAffinity,
@@ -35,6 +36,12 @@ def everything():
         moved_at_s=[1.5, -np.inf, -np.inf],
         automation=[Automation.MANUAL, None, Automation.DISABLED],
         in_flight=[("b", "h1")],
+        pools=[
+            ResourcePool(name="p", shares={"cpu_mhz": 8000}, limit={"cpu_mhz": 9}),
+            ResourcePool(name="q", parent="p", reservation={"memory_mib": 1}, expandable=False),
+        ],
+        pool=["p", None, "q"],
+        taken_at_s=12.5,
         rules=[
             Affinity(name="t", vms=("a", "b")),
             AntiAffinity(name="x", vms=("a", "c"), strength=Strength.SHOULD),
@@ -48,8 +55,8 @@ def everything():
 @pytest.mark.parametrize("suffix", [".json", ".parquet"])
 def test_everything_survives(tmp_path, suffix):
     snapshot, path = everything(), tmp_path / f"dump{suffix}"
-    save(snapshot, path)
-    again = load(path)
+    snapshot.save(path)
+    again = Snapshot.load(path)
     for field in fields(Snapshot):
         before, after = getattr(snapshot, field.name), getattr(again, field.name)
         assert (
