@@ -6,6 +6,8 @@ Exit status: 0 done; 1 the operation failed or was refused, with the reasons on 
 
 import os
 import sys
+from datetime import datetime
+from pathlib import Path
 
 import click
 
@@ -99,6 +101,22 @@ def run(
     "--duration", type=click.FloatRange(0, min_open=True), help="Virtual seconds to run for."
 )
 @click.option("--plain", is_flag=True, help="Print lines even on a terminal.")
+@click.option(
+    "--openmetrics",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the run as samples in virtual time, for promtool to load into Prometheus.",
+)
+@click.option(
+    "--run-label",
+    metavar="NAME",
+    help="Their label `run`, by which dashboards tell runs apart. Default: FILE without its end.",
+)
+@click.option(
+    "--begin",
+    type=click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z")),
+    help="When the samples begin (UTC). Default: the last midnight from which the run is over.",
+)
 def simulate(
     scenario: str,
     out: str | None,
@@ -106,6 +124,9 @@ def simulate(
     seed: int | None,
     duration: float | None,
     plain: bool,
+    openmetrics: Path | None,
+    run_label: str | None,
+    begin: datetime | None,
 ) -> None:
     """Run a scenario in virtual time: the same decisions and files, without Ray or memory.
 
@@ -117,12 +138,23 @@ def simulate(
       vmotion simulate examples/quickstart.toml --out out
       vmotion simulate examples/quickstart.toml --json | jq .migrations
       vmotion simulate my.toml --seed 7 --duration 3600
+      vmotion simulate threshold-5.toml --openmetrics threshold-5.txt
     """
+    if openmetrics is None and (run_label is not None or begin is not None):
+        raise click.UsageError("--run-label and --begin are of the samples: name --openmetrics FILE")
     try:
+        from cluster.cli.samples import SamplesFile
         from cluster.cli.simulate import simulate_command
 
+        samples = openmetrics and SamplesFile(path=openmetrics, run=run_label, begin=begin)
         status = simulate_command(
-            scenario, out=out, as_json=as_json, seed=seed, duration_s=duration, plain=plain
+            scenario,
+            out=out,
+            as_json=as_json,
+            seed=seed,
+            duration_s=duration,
+            plain=plain,
+            samples=samples,
         )
     except KeyboardInterrupt:
         click.echo("vmotion: interrupted before the simulation began", err=True)

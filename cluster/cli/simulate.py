@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cluster.cli.run import BAD_INPUT, FAILED, INTERRUPTED, complain, leave_behind, load_scenario
+from cluster.cli.samples import SamplesFile, write_samples
 from cluster.cli.virtual_progress import open_progress
 from cluster.simulation.run import simulate
 from cluster.simulation.seat import WorldBroken
@@ -22,6 +23,7 @@ def simulate_command(
     seed: int | None,
     duration_s: float | None,
     plain: bool,
+    samples: SamplesFile | None = None,
 ) -> int:
     """Simulate a scenario and return the exit status; every error is a message, not a traceback."""
     scenario = load_scenario(path, seed=seed, duration_s=duration_s)
@@ -52,6 +54,14 @@ def simulate_command(
             as_json=as_json,
             console=console,
         )
+        if samples is not None:
+            write_samples(
+                samples,
+                scenario,
+                finished,
+                now_s=time.time(),
+                say=lambda line: console.print(line, highlight=False, soft_wrap=True),
+            )
     except WorldBroken as error:
         return complain(
             f"a promise was broken: {error}\n"
