@@ -37,7 +37,7 @@ def build() -> Any:
     for panel in _drs():
         made = made.with_panel(panel)
     made = made.with_row(row("Rules, failover, licences"))
-    for panel in _bounds():
+    for panel in (*_bounds(), *_failures()):
         made = made.with_panel(panel)
     return made
 
@@ -164,10 +164,21 @@ def _drs() -> tuple[Any, ...]:
             unit=SECONDS,
         ),
         lines(
+            "Refused, by reason",
+            "Recommendations that VirtualCenter refused to start, by the check that forbade them.",
+            q(
+                f"sum by (reason) (increase(drs_refused_recommendations_total{{{OF}}}[{_SPAN}]))",
+                "{{reason}}",
+            ),
+            stacked=True,
+            bars=True,
+        ),
+        lines(
             "Unmet demand",
             "Share of the VMs' CPU demand that hosts cannot serve.",
             q(f"drs_unmet_demand_ratio{{{OF}}}", "{{run}}"),
             unit=SHARE,
+            width=24,
         ),
     )
 
@@ -193,5 +204,40 @@ def _bounds() -> tuple[Any, ...]:
             "Licences of each feature that hosts use. A cluster without licences has none.",
             q(f'vmotion_licences{{{OF}, state="used"}}', "{{feature}}"),
             width=8,
+        ),
+    )
+
+
+def _failures() -> tuple[Any, ...]:
+    def counted(metric: str) -> str:
+        return f"sum(increase({metric}{{{OF}}}[$__range]))"
+
+    return (
+        figure(
+            "Hosts lost",
+            "Hosts that were lost with their VMs, in the time shown.",
+            q(counted("vmotion_hosts_lost_total")),
+            width=6,
+            steps=ANY_IS_BAD,
+        ),
+        figure(
+            "VMs failed",
+            "VMs that stopped without having been told to, in the time shown.",
+            q(counted("vmotion_vm_failures_total")),
+            width=6,
+            steps=ANY_IS_BAD,
+        ),
+        figure(
+            "Restarted by HA",
+            "VMs that HA restarted, without their memory, in the time shown.",
+            q(counted("vmotion_ha_restarts_total")),
+            width=6,
+        ),
+        figure(
+            "Waiting for a host",
+            "VMs that HA has to restart, and that no host has room for.",
+            q(f"sum(vmotion_ha_waiting_vms{{{OF}}})"),
+            width=6,
+            steps=ANY_IS_BAD,
         ),
     )

@@ -78,6 +78,21 @@ def _hosts() -> tuple[Any, ...]:
             q(f"vmotion_active_migrations{{{_HOST}}}", "{{host}} {{direction}}"),
             stacked=True,
         ),
+        lines(
+            "Requests answered",
+            "Clients' requests that the host's guests answer, a second.",
+            q(f"rate(vmotion_host_guest_requests_total{{{_HOST}}}[{_SPAN}])", "{{host}}"),
+        ),
+        lines(
+            "Late guests",
+            "Seconds of guest time a second that the machine was late with, and steps a second that "
+            "took longer than their quantum.",
+            q(
+                f"rate(vmotion_host_guest_behind_seconds_total{{{_HOST}}}[{_SPAN}])",
+                "{{host}} behind (s)",
+            ),
+            q(f"rate(vmotion_host_guest_overruns_total{{{_HOST}}}[{_SPAN}])", "{{host}} overruns"),
+        ),
     )
 
 

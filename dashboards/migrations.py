@@ -228,6 +228,21 @@ def _rest() -> tuple[Any, ...]:
             q(f"sum(rate(vmotion_zero_pages_total{{{OF}}}[{_SPAN}]))", "zero pages a second"),
         ),
         lines(
+            "Demand-fault latency",
+            "How long guests waited for pages that they touched before they had arrived.",
+            *_quantiles("vmotion_demand_fault_seconds", 0.5, 0.99),
+            unit=SECONDS,
+            logarithmic=True,
+        ),
+        lines(
+            "Brownout",
+            "Stalled: all gaps over 10 ms that clients felt after a switchover, nine of ten "
+            "migrations at most. Behind: guest time a second that the machine itself was late with.",
+            q(_quantile("vmotion_client_stalled_seconds", 0.9), "stalled p90"),
+            q(f"sum(rate(vmotion_host_guest_behind_seconds_total{{{OF}}}[{_SPAN}]))", "behind"),
+            unit=SECONDS,
+        ),
+        lines(
             "Verified memory",
             "Memory compared, page by page, with what the source had when it was frozen.",
             q(f"4096 * sum(rate(vmotion_verified_pages_total{{{OF}}}[{_SPAN}]))", "verified"),

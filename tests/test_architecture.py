@@ -31,6 +31,7 @@ ROOMS = {
         "cluster.policy",
         "cluster.memory",
         "cluster.guests",
+        "cluster.observe",  # a host's own metrics
         "drs",
     },
     "cluster.observe": {"cluster.inventory", "cluster.migration", "cluster.policy", "drs"},

@@ -84,6 +84,14 @@ class Cluster:
         """Start nothing new; what is under way comes to its end."""
         ray.get(self.center.stopping.remote(), timeout=_SILENCE_S_MAX)
 
+    def serve_host_metrics(self, *, address: str | None, per_vm: bool) -> dict[str, str]:
+        """Have every host serve its own metrics; return where each does, HOST:PORT."""
+        asked = [
+            host.serve_metrics.remote(address=address, per_vm=per_vm)
+            for host in self.hosts.values()
+        ]
+        return dict(zip(self.hosts, ray.get(asked, timeout=_SILENCE_S_MAX), strict=True))
+
     def gaps(self, wanted: list[tuple[str, int]]) -> list[Gaps | None]:
         """Return what clients felt of migrations, each by (vm, epoch it led to), if seen yet."""
         found: list[Gaps | None] = ray.get(self.load.gaps.remote(wanted), timeout=_SILENCE_S_MAX)

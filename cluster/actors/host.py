@@ -17,6 +17,7 @@ from cluster.actors.destination_end import DestinationEnd
 from cluster.actors.driving import Driver
 from cluster.actors.late_memory import LateMemory
 from cluster.actors.local_vm import LocalVm, Power, create_vm
+from cluster.actors.own_metrics import OwnMetrics
 from cluster.actors.priority import goes_first
 from cluster.actors.replies import Handle
 from cluster.actors.reports import HostFacts, Verification
@@ -77,6 +78,7 @@ class Host:
         self._stopped = asyncio.Event()
         self._center: Handle = None
         self._door: Doorstep | None = None
+        self._metrics: OwnMetrics | None = None
 
     # VirtualCenter's calls.
 
@@ -95,6 +97,16 @@ class Host:
             tracker_why=self._tracker_why,
             faults_why=self._faults_why,
         )
+
+    async def serve_metrics(self, *, address: str | None, per_vm: bool) -> str:
+        """Serve this host's own metrics on a free port from now on; return HOST:PORT.
+
+        Without an address on that of the node, which other machines reach.
+        """
+        if self._metrics is None:
+            address = address or ray.util.get_node_ip_address()
+            self._metrics = OwnMetrics(self._spec, address=address, per_vm=per_vm)
+        return self._metrics.target
 
     async def begin(self, scenario_s: float) -> None:
         """Set the scenario's clock, which demand profiles and reports count by."""
@@ -203,6 +215,8 @@ class Host:
             await self.power_off(name)
         if self._door is not None:
             self._door.close()
+        if self._metrics is not None:
+            self._metrics.close()
         self._stopped.set()
 
     # Other hosts' calls.
@@ -363,6 +377,8 @@ class Host:
                 tx_bytes=self._sending.sent_bytes,
                 rx_bytes=self._receiving.sent_bytes,
             )
+            if self._metrics is not None:
+                self._metrics.sampled(sample)
             await self._center.report.remote(sample)
 
     async def _drive(self, spec: MigrationSpec, vm: LocalVm, destination: Handle) -> None:

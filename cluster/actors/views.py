@@ -20,11 +20,16 @@ class Happening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedMigration:
-    """A migration that has ended, with its machine's own story."""
+    """A migration that has ended, with its machine's own story.
+
+    Attributes:
+        verifying: Its memory is being compared; a `Verification` follows.
+    """
 
     spec: MigrationSpec
     outcome: Outcome
     story: tuple[Entry, ...] = ()
+    verifying: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,7 @@ class ClusterView:
         all_up: Every VM has started or ended trying.
         samples: The last of each host that has sent one.
         vms: (name, host or None, power state).
+        awaiting_restart: VMs that HA has to restart and cannot yet.
     """
 
     time_s: float
@@ -78,3 +84,4 @@ class ClusterView:
     verified: tuple[Verification, ...]
     verifying: int
     problems: tuple[str, ...]
+    awaiting_restart: int = 0

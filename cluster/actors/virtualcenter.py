@@ -155,6 +155,7 @@ class VirtualCenter:
             verified=tuple(self._verified),
             verifying=len(self._verifying),
             problems=tuple(self._problems),
+            awaiting_restart=sum(vm.restart_wanted for vm in state.vms.values()),
         )
         self._happened, self._ended, self._verified, self._problems = [], [], [], []
         return view
@@ -197,7 +198,7 @@ class VirtualCenter:
         """A machine has finished; with `verifying` a call of `verified` follows."""
         if verifying:
             self._verifying.add(migration)
-        self._end(migration, outcome, story)
+        self._end(migration, outcome, story, verifying=verifying)
 
     async def verified(self, verification: Verification) -> None:
         """A migrated VM's memory has been compared, or could not be."""
@@ -327,11 +328,20 @@ class VirtualCenter:
             began_s = self._center.scenario_s(self._now())
             self._end(spec.id, not_begun(refusal, now=began_s), ())
 
-    def _end(self, migration: str, outcome: Outcome, story: tuple[Entry, ...]) -> None:
+    def _end(
+        self,
+        migration: str,
+        outcome: Outcome,
+        story: tuple[Entry, ...],
+        *,
+        verifying: bool = False,
+    ) -> None:
         self._progress.pop(migration, None)
         self._there.pop(migration, None)
         spec = self._specs[migration]
-        self._ended.append(EndedMigration(spec=spec, outcome=outcome, story=story))
+        self._ended.append(
+            EndedMigration(spec=spec, outcome=outcome, story=story, verifying=verifying)
+        )
         self._feed(MigrationEnded(migration=migration, outcome=outcome))
 
     async def _solve(self, command: Solve) -> None:

@@ -14,15 +14,23 @@ from cluster.actors.views import ClusterView
 from cluster.cli.recording import Recorder
 from cluster.cli.showing import live_state
 from cluster.inventory.model import Scenario
-from cluster.observe.exporter import Exporter, MetricsServer
+from cluster.observe.exporter import Exporter
 from cluster.observe.live import View
 from cluster.observe.record import Engine, EventKind, EventRow, Integrity, Summary
+from cluster.observe.serving import ADDRESS, MetricsServer, host_targets
 from cluster.observe.summary import summarise
 from cluster.policy.state import PowerState
 
 _LOOK_S = 0.25
 # Migrations under way at the end may go on for as long as they make progress.
 _DRAIN_SILENCE_S_MAX = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostMetrics:
+    """Every host serves its own metrics; `per_vm` as the exporter has it."""
+
+    per_vm: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +55,7 @@ def run_live(
     exporter: Exporter,
     server: MetricsServer,
     address: str | None,
+    host_metrics: HostMetrics | None = None,
 ) -> LiveRun:
     """Run it; whatever happens, nothing of it is left running.
 
@@ -66,6 +75,12 @@ def run_live(
         enter(terminated_as_interrupt())  # again: Ray puts a handler of its own in place
         cluster = Cluster.launch(scenario)
         try:
+            if host_metrics is not None:
+                # A Ray of our own is nobody else's business; on a cluster Prometheus is elsewhere.
+                where = cluster.serve_host_metrics(
+                    address=ADDRESS if address is None else None, per_vm=host_metrics.per_vm
+                )
+                server.discovered(host_targets(where))
             run.go(cluster)
         finally:
             cluster.stop()

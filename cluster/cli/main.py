@@ -47,6 +47,17 @@ def main() -> None:
     type=click.IntRange(1, 65535),
     help="Serve Prometheus metrics on this port. Default 9400, or a free one if that is taken.",
 )
+@click.option(
+    "--host-metrics",
+    is_flag=True,
+    help="Let each host serve its own metrics too; /sd beside /metrics lists where, for "
+    "Prometheus' HTTP service discovery.",
+)
+@click.option(
+    "--vm-metrics/--no-vm-metrics",
+    default=True,
+    help="Metrics that have a series a VM; leave them out of large clusters.",
+)
 @click.option("--seed", type=click.IntRange(0), help="Instead of the scenario's own seed.")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds to run for.")
 @click.option("--plain", is_flag=True, help="Print lines even on a terminal.")
@@ -56,6 +67,8 @@ def run(
     as_json: bool,
     ray_address: str | None,
     metrics_port: int | None,
+    host_metrics: bool,
+    vm_metrics: bool,
     seed: int | None,
     duration: float | None,
     plain: bool,
@@ -69,7 +82,7 @@ def run(
     Examples:
       vmotion run examples/quickstart.toml --out out
       vmotion run examples/quickstart.toml --json | jq .downtime_s
-      vmotion run my.toml --ray-address 10.0.0.1:6379 --metrics-port 9500
+      vmotion run my.toml --ray-address 10.0.0.1:6379 --metrics-port 9500 --host-metrics
     """
     try:
         from cluster.cli.run import run_command
@@ -80,6 +93,8 @@ def run(
             as_json=as_json,
             ray_address=ray_address,
             metrics_port=metrics_port,
+            host_metrics=host_metrics,
+            vm_metrics=vm_metrics,
             seed=seed,
             duration_s=duration,
             plain=plain,
@@ -141,12 +156,16 @@ def simulate(
       vmotion simulate threshold-5.toml --openmetrics threshold-5.txt
     """
     if openmetrics is None and (run_label is not None or begin is not None):
-        raise click.UsageError("--run-label and --begin are of the samples: name --openmetrics FILE")
+        raise click.UsageError(
+            "--run-label and --begin are of the samples: name --openmetrics FILE"
+        )
     try:
         from cluster.cli.samples import SamplesFile
         from cluster.cli.simulate import simulate_command
 
-        samples = openmetrics and SamplesFile(path=openmetrics, run=run_label, begin=begin)
+        samples = None
+        if openmetrics is not None:
+            samples = SamplesFile(path=openmetrics, run=run_label, begin=begin)
         status = simulate_command(
             scenario,
             out=out,

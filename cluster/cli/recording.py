@@ -4,12 +4,14 @@ import time
 from collections.abc import Mapping
 
 from cluster.actors.cluster import Cluster
+from cluster.actors.guest_work import GuestCounters
+from cluster.actors.own_metrics import served
 from cluster.actors.reports import Verification
 from cluster.actors.views import ClusterView, EndedMigration, Happening, HostView
 from cluster.guests.clients import Gaps
 from cluster.inventory.model import MIB, Scenario
 from cluster.migration.spec import Trigger
-from cluster.observe.exporter import ActiveMigration, Exporter
+from cluster.observe.exporter import ActiveMigration, Exporter, Stalls
 from cluster.observe.record import (
     DrsPass,
     EventKind,
@@ -28,6 +30,9 @@ from cluster.policy.state import HostState
 _GAPS_S_MAX = 3.0
 # Probes go on for half a second after the switchover; stalls are known only then.
 _STALLS_S = 0.75
+# What a pager served is told with the comparison of the memory, which a host that dies does
+# not finish.
+_VERIFIED_S_MAX = 30.0
 
 
 class Recorder:
@@ -59,6 +64,8 @@ class Recorder:
         self._sampled_s = 0.0
         self._bytes: dict[str, tuple[int, int]] = {}
         self._admitted: set[str] = set()
+        self._verified: dict[str, Verification] = {}
+        self._guests = GuestCounters()
         exporter.hosts_known({host.name: host.memory_mib * MIB for host in scenario.hosts})
 
     def look(self, view: ClusterView, cluster: Cluster) -> list[EventRow]:
@@ -99,8 +106,19 @@ class Recorder:
         if (record.topic, record.what) == (Topic.DRS, "pass"):
             self._pass(one.time_s, record)
         if (row := refused_row(one.time_s, record, self._scenario)) is not None:
-            self._refused(row)
+            self._refused(row, record)
+        self._count(record)
         return event_row(one.time_s, record)
+
+    def _count(self, record: Record) -> None:
+        """Count what no row tells."""
+        match record.topic, record.what:
+            case Topic.HOST, "failed":
+                self._exporter.host_lost()
+            case Topic.VM, "failed":
+                self._exporter.vm_failed()
+            case Topic.VM, "restarted":
+                self._exporter.vm_restarted()
 
     def _problem(self, time_s: float, text: str) -> EventRow:
         self.problems.append(text)
@@ -108,6 +126,9 @@ class Recorder:
 
     def _verification(self, found: Verification) -> EventRow | None:
         self._exporter.pages_verified(pages=found.pages, mismatched_pages=found.mismatched_pages)
+        self._verified[found.migration] = found
+        if found.served is not None:
+            self._exporter.faults_served(found.served.latency_us)
         self.mismatched_pages += found.mismatched_pages
         if not found.mismatched_pages and not found.error:
             return None
@@ -134,30 +155,40 @@ class Recorder:
         self.spans.append(pass_span(passed))
         self._exporter.drs_passed(passed)
 
-    def _refused(self, row: MigrationRow) -> None:
+    def _refused(self, row: MigrationRow, record: Record) -> None:
         self.migrations.append(row)
         self._exporter.migration_ended(row)
         if row.trigger is Trigger.DRS:
-            self._exporter.recommendation_refused()
+            checks = dict(record.fields).get("checks")
+            first = checks[0] if isinstance(checks, tuple) and checks else ""
+            self._exporter.recommendation_refused(str(first))
 
     def _note_gaps(self, time_s: float, cluster: Cluster) -> None:
-        """Close migrations whose blackout is known, or will not be."""
+        """Close migrations whose blackout and demand faults are known, or will not be."""
         if not self._waiting:
             return
         wanted = [(ended.spec.vm, ended.spec.epoch) for _, ended in self._waiting]
         still: list[tuple[float, EndedMigration]] = []
         for (ended_s, ended), gaps in zip(self._waiting, cluster.gaps(wanted), strict=True):
-            if time_s - ended_s < (_GAPS_S_MAX if gaps is None else _STALLS_S):
+            age_s = time_s - ended_s
+            felt = age_s >= (_GAPS_S_MAX if gaps is None else _STALLS_S)
+            compared = (
+                not ended.verifying or ended.spec.id in self._verified or age_s >= _VERIFIED_S_MAX
+            )
+            if not (felt and compared):
                 still.append((ended_s, ended))
             else:
                 self._end(ended, gaps)
         self._waiting = still
 
     def _end(self, ended: EndedMigration, gaps: Gaps | None) -> None:
+        verified = self._verified.pop(ended.spec.id, None)
+        pager = None if verified is None else verified.served
         row = migration_row(
             ended.spec,
             ended.outcome,
             client_blackout_s=None if gaps is None else gaps.blackout_s,
+            demand_faults=0 if pager is None else pager.demand_faults,
         )
         self.migrations.append(row)
         self.rounds += round_rows(ended.spec, ended.outcome)
@@ -165,7 +196,9 @@ class Recorder:
         self._exporter.migration_ended(
             row,
             epoch=ended.spec.epoch,
-            stall_s_max=None if gaps is None else gaps.stall_s_max,
+            stalls=None
+            if gaps is None
+            else Stalls(longest_s=gaps.stall_s_max, sum_s=gaps.stall_s_sum),
         )
 
     def _under_way(self, view: ClusterView) -> None:
@@ -184,6 +217,7 @@ class Recorder:
         self._admit(view)
         queued = len(view.migrations) - len(active)
         self._exporter.migrations_under_way(active, queued=queued)
+        self._exporter.vms_await_restart(view.awaiting_restart)
 
     def _admit(self, view: ClusterView) -> None:
         """Note how long migrations waited; one that begins and ends between two looks is missed."""
@@ -205,6 +239,8 @@ class Recorder:
         self.timeline += rows
         self.unmet_ratios.append(unmet)
         self.rule_violations = view.balance.rule_violations
+        for name, work in self._guests.since_last(view.samples).items():
+            self._exporter.guests_worked(name, work)
         self._exporter.sampled(
             rows,
             interval_s=interval_s,
@@ -212,11 +248,9 @@ class Recorder:
             unmet_demand_ratio=unmet,
             rule_violations=view.balance.rule_violations,
             imbalance_target=view.balance.target,
-            happiness={
-                host.name: _served(host.granted_mhz, host.demand_mhz) for host in view.hosts
-            },
+            happiness={host.name: served(host.granted_mhz, host.demand_mhz) for host in view.hosts},
             vm_happiness={
-                vm.vm: _served(vm.granted_mhz, vm.demand_mhz)
+                vm.vm: served(vm.granted_mhz, vm.demand_mhz)
                 for host in view.hosts
                 if host.state is HostState.CONNECTED and host.name in view.samples
                 for vm in view.samples[host.name].load.vms
@@ -237,10 +271,6 @@ class Recorder:
             state=host.state.value,
             imbalance=view.balance.imbalance,
         )
-
-
-def _served(granted_mhz: float, demand_mhz: float) -> float:
-    return granted_mhz / demand_mhz if demand_mhz > 0 else 1.0
 
 
 def _number(value: object) -> float:

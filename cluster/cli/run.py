@@ -44,6 +44,8 @@ def run_command(
     as_json: bool,
     ray_address: str | None,
     metrics_port: int | None,
+    host_metrics: bool,
+    vm_metrics: bool,
     seed: int | None,
     duration_s: float | None,
     plain: bool,
@@ -57,24 +59,30 @@ def run_command(
     # Ray and plotly are heavy: a mistake in the file should not wait for them.
     from cluster.actors.cluster import ClusterFailed
     from cluster.actors.session import NoRay
-    from cluster.cli.live_run import run_live
-    from cluster.observe.exporter import Exporter, MetricsServer, PortTakenError
+    from cluster.cli.live_run import HostMetrics, run_live
+    from cluster.observe.exporter import Exporter
     from cluster.observe.live import PlainView, open_view
+    from cluster.observe.serving import MetricsServer, PortTakenError
     from cluster.observe.tracing import TracingMissingError, tracing_from
 
     # The summary as JSON is stdout's alone; people watch stderr then.
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
     view = PlainView(console) if plain else open_view(console)
-    exporter = Exporter()
+    exporter = Exporter(per_vm=vm_metrics, hosts_own=not host_metrics)
     try:
         tracing = tracing_from(os.environ)
         if out is not None:
             Path(out).mkdir(parents=True, exist_ok=True)
-        with MetricsServer(exporter, port=metrics_port) as server:
+        with MetricsServer(exporter.registry, port=metrics_port) as server:
             console.print(f"metrics: {server.url}", highlight=False)
             with view:
                 finished = run_live(
-                    scenario, view=view, exporter=exporter, server=server, address=ray_address
+                    scenario,
+                    view=view,
+                    exporter=exporter,
+                    server=server,
+                    address=ray_address,
+                    host_metrics=HostMetrics(per_vm=vm_metrics) if host_metrics else None,
                 )
     except (PortTakenError, TracingMissingError) as error:
         return complain(str(error), BAD_INPUT)

@@ -1,21 +1,10 @@
-"""Prometheus metrics of a run: fed by plain calls, served over HTTP on this machine."""
+"""Prometheus metrics of a run, fed by plain calls; `serving` serves them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from threading import Thread
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-    start_http_server,
-)
-
-from cluster.observe.metrics import METRICS, Kind, foreseeable_series
+from cluster.observe.instruments import Instruments
+from cluster.observe.metrics import HOSTS_OWN, LABEL_VALUES, METRICS, OTHER
 from cluster.observe.record import (
     DrsPass,
     Engine,
@@ -24,15 +13,6 @@ from cluster.observe.record import (
     TimelineRow,
     downtime_parts,
 )
-
-ADDRESS = "127.0.0.1"
-PORT = 9400
-
-_Instrument = Counter | Gauge | Histogram
-
-
-class PortTakenError(Exception):
-    """The port that the user named cannot be had; the message says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,38 +27,39 @@ class ActiveMigration:
     rate_bytes_per_second: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stalls:
+    """Gaps over 10 ms that a client felt after a switchover, until the remainder had drained."""
+
+    longest_s: float
+    sum_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestWork:
+    """What a host's guests have done since the last sample, all of them together."""
+
+    behind_s: float
+    overruns: int
+    requests: int
+
+
 class Exporter:
     """All metrics of one run in a registry of its own. Feed it from one thread."""
 
-    def __init__(self, *, per_vm: bool = True) -> None:
-        """`per_vm=False` leaves out every metric that has a series a VM."""
-        # A time of creation for each series would double the scrape, and Prometheus does
-        # not use it in this format.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()
-        self._per_vm = per_vm
-        self._instruments: dict[str, _Instrument] = {}
-        for metric in METRICS:
-            if metric.per_vm and not per_vm:
-                continue
-            match metric.kind:
-                case Kind.COUNTER:
-                    made: _Instrument = Counter(
-                        metric.name, metric.help, metric.labels, registry=self.registry
-                    )
-                case Kind.GAUGE:
-                    made = Gauge(metric.name, metric.help, metric.labels, registry=self.registry)
-                case Kind.HISTOGRAM:
-                    made = Histogram(
-                        metric.name,
-                        metric.help,
-                        metric.labels,
-                        buckets=metric.buckets,
-                        registry=self.registry,
-                    )
-            self._instruments[metric.name] = made
-            for labels in foreseeable_series(metric):
-                made.labels(*labels)
+    def __init__(self, *, per_vm: bool = True, hosts_own: bool = True) -> None:
+        """Leave out what is not wanted.
+
+        Args:
+            per_vm: Metrics that have a series a VM.
+            hosts_own: Metrics that hosts serve themselves, where they do.
+        """
+        left_out = [metric for metric in METRICS if metric.per_vm and not per_vm]
+        left_out += [] if hosts_own else HOSTS_OWN
+        self._instruments = Instruments(METRICS, left_out=left_out)
+        self.registry = self._instruments.registry
+        self._set, self._add = self._instruments.set, self._instruments.add
+        self._observe, self._remove = self._instruments.observe, self._instruments.remove
         self._states: dict[str, str] = {}
         self._hosts_with_migrations: set[str] = set()
         self._moving_vms: set[str] = set()
@@ -104,11 +85,11 @@ class Exporter:
         self._observe("vmotion_queue_wait_seconds", wait_s)
 
     def migration_ended(
-        self, row: MigrationRow, *, epoch: int | None = None, stall_s_max: float | None = None
+        self, row: MigrationRow, *, epoch: int | None = None, stalls: Stalls | None = None
     ) -> None:
         """Count a migration, whatever became of it.
 
-        `epoch` is that of the VM's owner now; `stall_s_max` what a client saw after the
+        `epoch` is that of the VM's owner now; `stalls` what a client saw after the
         blackout, None without a client.
         """
         mode, result = row.mode.value, row.result.value
@@ -116,9 +97,10 @@ class Exporter:
         self._observe("vmotion_migration_duration_seconds", row.duration_s, mode, result)
         self._observe_downtime(row)
         self._observe_transfer(row)
-        if stall_s_max is not None:
-            self._observe("vmotion_client_stall_seconds", stall_s_max, mode)
-        if self._per_vm and epoch is not None:
+        if stalls is not None:
+            self._observe("vmotion_client_stall_seconds", stalls.longest_s, mode)
+            self._observe("vmotion_client_stalled_seconds", stalls.sum_s, mode)
+        if epoch is not None:
             self._set("vmotion_vm_owner_epoch", epoch, row.vm)
 
     def migrations_under_way(self, active: Sequence[ActiveMigration], *, queued: int) -> None:
@@ -134,8 +116,7 @@ class Exporter:
                 self._set(
                     "vmotion_active_migrations", counts.get((host, direction), 0), host, direction
                 )
-        if self._per_vm:
-            self._set_moving_vms(active)
+        self._set_moving_vms(active)
 
     def sampled(
         self,
@@ -167,8 +148,7 @@ class Exporter:
             self._set("drs_resource_imbalance_ratio", value, resource)
         for host, ratio in (happiness or {}).items():
             self._set("drs_host_happiness_ratio", ratio, host)
-        if self._per_vm:
-            self._set_happy_vms(vm_happiness or {})
+        self._set_happy_vms(vm_happiness or {})
         self._set("drs_unmet_demand_ratio", unmet_demand_ratio)
         self._set("drs_rule_violations", rule_violations)
         if imbalance_target is not None:
@@ -182,9 +162,41 @@ class Exporter:
             self._add("drs_recommendations_total", 1, str(priority))
         self._add("drs_applied_recommendations_total", passed.applied)
 
-    def recommendation_refused(self) -> None:
-        """Count a migration that DRS asked for and VirtualCenter did not start."""
-        self._add("drs_refused_recommendations_total", 1)
+    def recommendation_refused(self, reason: str) -> None:
+        """Count a migration that DRS asked for and VirtualCenter did not start.
+
+        `reason` is the name of the check that forbade it; another one counts as other.
+        """
+        known = reason if reason in LABEL_VALUES["reason"] else OTHER
+        self._add("drs_refused_recommendations_total", 1, known)
+
+    def faults_served(self, latency_us: Sequence[int]) -> None:
+        """Count demand faults: `latency_us[i]` of them took from 2**(i-1) to 2**i microseconds."""
+        for power, count in enumerate(latency_us):
+            for _ in range(count):
+                self._observe("vmotion_demand_fault_seconds", 0.75 * 2**power / 1e6)
+
+    def guests_worked(self, host: str, work: GuestWork) -> None:
+        """Count what a host's guests have done since the last time."""
+        self._add("vmotion_host_guest_behind_seconds_total", work.behind_s, host)
+        self._add("vmotion_host_guest_overruns_total", work.overruns, host)
+        self._add("vmotion_host_guest_requests_total", work.requests, host)
+
+    def host_lost(self) -> None:
+        """Count a host that was lost with its VMs."""
+        self._add("vmotion_hosts_lost_total", 1)
+
+    def vm_failed(self) -> None:
+        """Count a VM that stopped without having been told to."""
+        self._add("vmotion_vm_failures_total", 1)
+
+    def vm_restarted(self) -> None:
+        """Count a VM that HA restarted."""
+        self._add("vmotion_ha_restarts_total", 1)
+
+    def vms_await_restart(self, count: int) -> None:
+        """Say how many VMs HA has to restart and cannot yet."""
+        self._set("vmotion_ha_waiting_vms", count)
 
     def pages_verified(self, *, pages: int, mismatched_pages: int) -> None:
         """Count a migration's comparison with the source's frozen memory."""
@@ -200,7 +212,7 @@ class Exporter:
 
     def text(self) -> str:
         """What a scrape gets."""
-        return generate_latest(self.registry).decode()
+        return self._instruments.text()
 
     def _observe_downtime(self, row: MigrationRow) -> None:
         mode = row.mode.value
@@ -209,8 +221,7 @@ class Exporter:
             self._observe("vmotion_downtime_seconds", row.downtime_s, mode)
             for part, seconds in parts.items():
                 self._observe("vmotion_downtime_part_seconds", seconds, part)
-            if self._per_vm:
-                self._set("vmotion_vm_last_downtime_seconds", row.downtime_s, row.vm)
+            self._set("vmotion_vm_last_downtime_seconds", row.downtime_s, row.vm)
         if row.client_blackout_s is not None:
             self._observe("vmotion_client_blackout_seconds", row.client_blackout_s, mode)
         if row.predicted_downtime_s is not None:
@@ -241,7 +252,7 @@ class Exporter:
         now_moving = {one.vm for one in active}
         for vm in self._moving_vms - now_moving:
             for name in _OF_A_MOVING_VM:
-                self._instruments[name].remove(vm)
+                self._remove(name, vm)
         self._moving_vms = now_moving
         for one in active:
             self._set("vmotion_vm_migration_round", one.round, one.vm)
@@ -253,7 +264,7 @@ class Exporter:
     def _set_happy_vms(self, happiness: Mapping[str, float]) -> None:
         """Show each VM that runs, and no longer those that have stopped."""
         for vm in self._running_vms - happiness.keys():
-            self._instruments["drs_vm_happiness_ratio"].remove(vm)
+            self._remove("drs_vm_happiness_ratio", vm)
         self._running_vms = set(happiness)
         for vm, ratio in happiness.items():
             self._set("drs_vm_happiness_ratio", ratio, vm)
@@ -265,65 +276,9 @@ class Exporter:
         self._states[host] = state
         self._set("vmotion_host_state", 1, host, state)
 
-    def _set(self, name: str, value: float, *labels: str) -> None:
-        instrument = self._instruments[name]
-        assert isinstance(instrument, Gauge)
-        (instrument.labels(*labels) if labels else instrument).set(value)
-
-    def _add(self, name: str, amount: float, *labels: str) -> None:
-        instrument = self._instruments[name]
-        assert isinstance(instrument, Counter)
-        (instrument.labels(*labels) if labels else instrument).inc(amount)
-
-    def _observe(self, name: str, value: float, *labels: str) -> None:
-        instrument = self._instruments[name]
-        assert isinstance(instrument, Histogram)
-        (instrument.labels(*labels) if labels else instrument).observe(value)
-
 
 _OF_A_MOVING_VM = (
     "vmotion_vm_migration_round",
     "vmotion_vm_migration_dirty_bytes",
     "vmotion_vm_migration_rate_bytes_per_second",
 )
-
-
-class MetricsServer:
-    """Serves an exporter's metrics on 127.0.0.1 until it is closed; a context manager."""
-
-    def __init__(self, exporter: Exporter, *, port: int | None = None) -> None:
-        """Serve on `port`; without one on 9400, or on a free one if that is taken.
-
-        Raises:
-            PortTakenError: If the port that was named cannot be had.
-        """
-        try:
-            self._server, self._thread = self._serve(exporter, PORT if port is None else port)
-        except (OSError, OverflowError) as error:
-            if port is not None:
-                raise PortTakenError(
-                    f"metrics cannot be served on port {port} of {ADDRESS}: {error}"
-                ) from error
-            self._server, self._thread = self._serve(exporter, 0)
-        self.port: int = self._server.server_port
-
-    @staticmethod
-    def _serve(exporter: Exporter, port: int) -> tuple[WSGIServer, Thread]:
-        return start_http_server(port, addr=ADDRESS, registry=exporter.registry)
-
-    @property
-    def url(self) -> str:
-        """Where Prometheus finds the metrics."""
-        return f"http://{ADDRESS}:{self.port}/metrics"
-
-    def close(self) -> None:
-        """Stop serving and free the port."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def __enter__(self) -> "MetricsServer":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

@@ -14,6 +14,10 @@ from itertools import product
 from cluster.inventory.model import Mode
 from cluster.migration.spec import Result, Trigger
 from cluster.observe.record import DOWNTIME_PARTS
+from cluster.policy.preflight import CHECKS
+
+OTHER = "other"
+"""A reason that is no check's: a VM that is off, a host that is not there."""
 
 
 class Kind(Enum):
@@ -63,6 +67,8 @@ _DOWNTIME = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.9, 1.0
 _PART = (0.0001, 0.0002, 0.0005, *_DOWNTIME)
 _DURATION = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _RATE = (1e6, 5e6, 1e7, 5e7, 1.25e8, 2.5e8, 5e8, 1e9, 1.25e9, 2.5e9, 5e9, 1.25e10)
+# The pager counts by power of two of microseconds: a bucket ends at each.
+_FAULT = tuple(2**power / 1e6 for power in range(4, 23))
 _SOLVE = (0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _SHARE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 
@@ -130,6 +136,12 @@ METRICS: tuple[Metric, ...] = (
         "mode",
     ),
     _histogram(
+        "vmotion_client_stalled_seconds",
+        "All such gaps of a migration together: brownout after the switchover.",
+        _DOWNTIME,
+        "mode",
+    ),
+    _histogram(
         "vmotion_predicted_downtime_seconds",
         "Downtime as predicted when the switchover was decided.",
         _DOWNTIME,
@@ -156,6 +168,13 @@ METRICS: tuple[Metric, ...] = (
     ),
     _counter("vmotion_zero_pages_total", "Pages that needed no bytes because they were zero."),
     _counter("vmotion_demand_faults_total", "Pages that a guest touched before they had arrived."),
+    _histogram(
+        "vmotion_demand_fault_seconds",
+        "Time a guest waited for a page that it touched before it had arrived, from the fault "
+        "read to the page mapped; counted by power of two of microseconds, so that the sum is "
+        "right to a third.",
+        _FAULT,
+    ),
     _histogram(
         "vmotion_precopy_rounds",
         "Pre-copy rounds of a migration, the first one included.",
@@ -254,6 +273,37 @@ METRICS: tuple[Metric, ...] = (
         "host",
         unit=Unit.BYTES,
     ),
+    _counter(
+        "vmotion_host_guest_behind_seconds_total",
+        "Time that the host's guests should have run and did not, because the machine itself was "
+        "late: brownout that no migration asked for.",
+        "host",
+        unit=Unit.SECONDS,
+    ),
+    _counter(
+        "vmotion_host_guest_overruns_total",
+        "Steps of guests that took longer than their quantum; a stun waits for such a step.",
+        "host",
+    ),
+    _counter(
+        "vmotion_host_guest_requests_total",
+        "Requests of clients that the host's guests have answered.",
+        "host",
+    ),
+    # HA.
+    _counter(
+        "vmotion_hosts_lost_total",
+        "Times that a host was lost with the VMs that ran there.",
+    ),
+    _counter(
+        "vmotion_vm_failures_total",
+        "VMs that stopped without having been told to: by themselves, or with their host.",
+    ),
+    _counter("vmotion_ha_restarts_total", "VMs that HA restarted, without their memory."),
+    _gauge(
+        "vmotion_ha_waiting_vms",
+        "VMs that HA has to restart and that wait for a host with room.",
+    ),
     # Licences; a cluster without any has no series.
     _gauge(
         "vmotion_licences",
@@ -298,7 +348,9 @@ METRICS: tuple[Metric, ...] = (
     ),
     _counter(
         "drs_refused_recommendations_total",
-        "Of the applied recommendations, those that VirtualCenter refused to start.",
+        "Of the applied recommendations, those that VirtualCenter refused to start; reason is the "
+        "first check that forbade it, or other.",
+        "reason",
     ),
     _gauge(
         "drs_vm_happiness_ratio",
@@ -322,12 +374,31 @@ METRICS: tuple[Metric, ...] = (
 
 BY_NAME = {metric.name: metric for metric in METRICS}
 
+HOSTS_OWN = tuple(
+    BY_NAME[name]
+    for name in (
+        "vmotion_host_cpu_load_ratio",
+        "vmotion_host_memory_load_ratio",
+        "vmotion_host_memory_bytes",
+        "vmotion_host_vms",
+        "vmotion_host_transmit_bytes_total",
+        "vmotion_host_receive_bytes_total",
+        "vmotion_host_guest_behind_seconds_total",
+        "vmotion_host_guest_overruns_total",
+        "vmotion_host_guest_requests_total",
+        "drs_host_happiness_ratio",
+        "drs_vm_happiness_ratio",
+    )
+)
+"""What a host knows of itself: where hosts export for themselves, only they serve these."""
+
 LABEL_VALUES: dict[str, tuple[str, ...]] = {
     "mode": tuple(mode.value for mode in Mode),
     "trigger": tuple(trigger.value for trigger in Trigger),
     "result": tuple(result.value for result in Result),
     "part": DOWNTIME_PARTS,
     "phase": ("precopy", "downtime", "postcopy"),
+    "reason": (*(check.name for check in CHECKS), OTHER),
     "check": ("mismatched-page", "lost-request", "duplicated-request"),
     "priority": ("1", "2", "3", "4", "5"),
 }

@@ -4,8 +4,10 @@ from cluster.migration.spec import MigrationSpec, Outcome, Result
 from cluster.policy.messages import MigrationRequested, Record, Topic
 
 
-def refused(asked: MigrationRequested | MigrationSpec, reason: str) -> Record:
-    """A migration that was asked for does not begin."""
+def refused(
+    asked: MigrationRequested | MigrationSpec, reason: str, *, checks: tuple[str, ...] = ()
+) -> Record:
+    """A migration that was asked for does not begin; `checks` are preflight's that forbid it."""
     fields: tuple[tuple[str, object], ...] = (
         ("vm", asked.vm),
         ("destination", asked.destination),
@@ -14,6 +16,8 @@ def refused(asked: MigrationRequested | MigrationSpec, reason: str) -> Record:
     )
     if isinstance(asked, MigrationSpec):
         fields = (("migration", asked.id), ("source", asked.source), *fields)
+    if checks:
+        fields = (*fields, ("checks", checks))
     return Record(
         topic=Topic.MIGRATION,
         what="refused",

@@ -69,4 +69,5 @@ def _hopeful(state: ClusterState, blocked: list[tuple[MigrationRecord, list[Prob
 
 def _refuse(state: ClusterState, record: MigrationRecord, problems: list[Problem]) -> Command:
     del state.migrations[record.spec.id]
-    return refused(record.spec, in_words(problems))
+    checks = tuple(problem.check for problem in problems)
+    return refused(record.spec, in_words(problems), checks=checks)

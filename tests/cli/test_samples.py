@@ -60,7 +60,9 @@ def test_prometheus_answers_with_the_figures_of_the_simulation(tmp_path):
     assert 0 == status, loaded
     end_s = datetime.fromisoformat("2026-01-01T12:01:30+00:00").timestamp()
     with serving(tmp_path, tmp_path / "data", {"global": {"scrape_interval": "1h"}}) as url:
-        found = answer(url, 'sum by (run) (vmotion_migrations_total{result="completed"})', at_s=end_s)
+        found = answer(
+            url, 'sum by (run) (vmotion_migrations_total{result="completed"})', at_s=end_s
+        )
         assert [({"run": "threshold 5"}, summary["migrations"]["completed"])] == found
         ((_, imbalance),) = answer(url, "drs_imbalance_ratio", at_s=end_s)
     assert pytest.approx(summary["imbalance"]["end"], abs=1e-9) == imbalance

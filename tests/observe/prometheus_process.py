@@ -47,7 +47,9 @@ def scraping(directory, target):
     config = yaml.safe_load((ROOT / "dashboards" / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "300ms", "evaluation_interval": "500ms"}
     config["rule_files"] = [str(ROOT / "dashboards" / name) for name in config["rule_files"]]
-    config["scrape_configs"][0]["static_configs"][0]["targets"] = [target]
+    center, hosts = config["scrape_configs"]
+    center["static_configs"][0]["targets"] = [target]
+    hosts["http_sd_configs"][0] |= {"url": f"http://{target}/sd", "refresh_interval": "1s"}
     with serving(directory, directory / "data", config) as url:
         yield url
 
@@ -99,6 +101,16 @@ def answer(url, text, *, at_s=None):
     except urllib.error.HTTPError as error:
         raise AssertionError(f"{text}: {error.read().decode()}") from error
     return [(sample["metric"], float(sample["value"][1])) for sample in result]
+
+
+def until(true):
+    """Ask until there is an answer; return it."""
+    end = time.monotonic() + SILENCE_S_MAX
+    while time.monotonic() < end:
+        if found := true():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
 
 
 def has_data(url, expression):

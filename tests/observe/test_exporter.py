@@ -7,15 +7,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.migration.spec import Result
-from cluster.observe.exporter import (
-    PORT,
-    ActiveMigration,
-    Exporter,
-    MetricsServer,
-    PortTakenError,
-)
+from cluster.observe.exporter import ActiveMigration, Exporter, GuestWork, Stalls
 from cluster.observe.metrics import METRICS, Kind
 from cluster.observe.record import DrsPass, Engine, Integrity, TimelineRow
+from cluster.observe.serving import PORT, MetricsServer, PortTakenError
 
 
 def samples(exporter):
@@ -77,7 +72,8 @@ def fed(make_migration, *, per_vm=True):
     exporter.migrations_under_way([active()], queued=2)
     exporter.hosts_known({"esx-1": 2**34})
     exporter.licences_counted("VMotion", used=2, free=6, left_s=86400.0)
-    exporter.migration_ended(make_migration(), epoch=2, stall_s_max=0.03)
+    exporter.migration_ended(make_migration(), epoch=2, stalls=Stalls(longest_s=0.03, sum_s=0.05))
+    exporter.faults_served([0, 2, 1])
     sample_hosts(exporter, host(), vms={"web-1": 0.8})
     exporter.drs_passed(
         DrsPass(
@@ -89,7 +85,12 @@ def fed(make_migration, *, per_vm=True):
             applied=2,
         )
     )
-    exporter.recommendation_refused()
+    exporter.recommendation_refused("rule")
+    exporter.guests_worked("esx-1", GuestWork(behind_s=0.5, overruns=3, requests=40))
+    exporter.host_lost()
+    exporter.vm_failed()
+    exporter.vm_restarted()
+    exporter.vms_await_restart(1)
     exporter.pages_verified(pages=16384, mismatched_pages=1)
     exporter.requests_settled(
         Integrity(vms_checked=1, mismatched_pages=1, lost_requests=2, duplicated_requests=3)
@@ -150,8 +151,8 @@ def test_a_stall_is_counted_only_where_a_client_looked(make_migration):
     exporter = Exporter()
     exporter.migration_ended(make_migration())
     assert 0 == value(exporter, "vmotion_client_stall_seconds_count", mode="precopy")
-    exporter.migration_ended(make_migration(), stall_s_max=0.0)
-    exporter.migration_ended(make_migration(), stall_s_max=0.04)
+    exporter.migration_ended(make_migration(), stalls=Stalls(longest_s=0.0, sum_s=0.0))
+    exporter.migration_ended(make_migration(), stalls=Stalls(longest_s=0.04, sum_s=0.09))
     assert 2 == value(exporter, "vmotion_client_stall_seconds_count", mode="precopy")
     assert 1 == value(exporter, "vmotion_client_stall_seconds_bucket", mode="precopy", le="0.01")
 
@@ -220,7 +221,7 @@ def test_recommendations_are_counted_by_priority(make_migration):
 
 def test_a_scrape_over_http_gets_the_text(make_migration):
     exporter = fed(make_migration)
-    with MetricsServer(exporter, port=0) as server:
+    with MetricsServer(exporter.registry, port=0) as server:
         assert server.url == f"http://127.0.0.1:{server.port}/metrics"
         with urllib.request.urlopen(server.url, timeout=10) as reply:
             body = reply.read().decode()
@@ -231,17 +232,20 @@ def test_a_scrape_over_http_gets_the_text(make_migration):
 
 
 def test_a_named_port_that_is_taken_is_an_error():
-    with MetricsServer(Exporter(), port=0) as first, pytest.raises(PortTakenError) as caught:
-        MetricsServer(Exporter(), port=first.port)
+    with (
+        MetricsServer(Exporter().registry, port=0) as first,
+        pytest.raises(PortTakenError) as caught,
+    ):
+        MetricsServer(Exporter().registry, port=first.port)
     assert str(first.port) in str(caught.value)
 
 
 def test_a_port_that_is_none_is_an_error():
     with pytest.raises(PortTakenError):
-        MetricsServer(Exporter(), port=70_000)
+        MetricsServer(Exporter().registry, port=70_000)
 
 
 def test_without_a_named_port_a_free_one_is_found_when_the_usual_is_taken():
     """Whoever holds the usual port, the first server or another program, the second gives way."""
-    with MetricsServer(Exporter()) as first, MetricsServer(Exporter()) as second:
+    with MetricsServer(Exporter().registry) as first, MetricsServer(Exporter().registry) as second:
         assert PORT != second.port != first.port

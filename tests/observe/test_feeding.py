@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cluster.actors.reports import HostSample, MigrationProgress
+from cluster.actors.reports import HostSample, MigrationProgress, Verification
 from cluster.actors.views import ClusterView, EndedMigration, Happening, HostView, MigrationView
 from cluster.cli.recording import Recorder
 from cluster.cli.showing import live_state
 from cluster.guests.clients import Gaps
 from cluster.inventory.scenario import load
+from cluster.memory.pager import Served
 from cluster.migration.spec import Downtime, MigrationSpec, Trigger, not_begun
 from cluster.migration.spec import Result as Ended
 from cluster.observe.exporter import Exporter
@@ -166,10 +167,14 @@ def test_only_a_refusal_of_what_drs_wanted_is_drs_s(exporter, recorder, trigger,
         topic=Topic.MIGRATION,
         what="refused",
         text="vm-1 → esx-2: refused, esx-2 has 0 MiB left",
-        fields=(("vm", "vm-1"), ("destination", "esx-2"), ("trigger", trigger.value)),
+        fields=(
+            *(("vm", "vm-1"), ("destination", "esx-2"), ("trigger", trigger.value)),
+            ("checks", ("capacity", "rule")),
+        ),
     )
     recorder.look(view(happened=(Happening(time_s=1.0, record=refused),)), Clients())
-    assert counted == value(exporter, "drs_refused_recommendations_total")
+    assert counted == value(exporter, "drs_refused_recommendations_total", reason="capacity")
+    assert 0 == value(exporter, "drs_refused_recommendations_total", reason="rule")
     assert 1 == value(
         exporter,
         "vmotion_migrations_total",
@@ -215,3 +220,50 @@ def test_the_next_pass_of_drs_is_at_the_next_whole_interval(recorder):
     ]
     assert [5.0, 10.0, 15.0] == shown
     assert live_state(scenario, view(16.0), recorder, ()).drs.next_s is None
+
+
+def test_demand_faults_come_with_the_comparison_which_the_row_waits_for(exporter, recorder):
+    clients = Clients({("vm-1", 2): Gaps(blackout_s=0.02)})
+    ended = EndedMigration(spec=SPEC, outcome=COMPLETED, verifying=True)
+    recorder.look(view(2.0, ended=(ended,)), clients)
+    recorder.look(view(3.0), clients)
+    assert [] == recorder.migrations
+    served = Served(demand_faults=3, latency_us=[0] * 7 + [2, 1] + [0] * 15)
+    compared = Verification(
+        migration="m0001", vm="vm-1", pages=4096, mismatched_pages=0, served=served
+    )
+    recorder.look(view(3.5, verified=(compared,)), clients)
+    assert [3] == [row.demand_faults for row in recorder.migrations]
+    assert 3 == value(exporter, "vmotion_demand_faults_total")
+    assert 3 == value(exporter, "vmotion_demand_fault_seconds_count")
+    within = {le: value(exporter, "vmotion_demand_fault_seconds_bucket", le=le) for le in LES}
+    assert {"6.4e-05": 0, "0.000128": 2, "0.000256": 3} == within
+
+
+LES = ("6.4e-05", "0.000128", "0.000256")
+
+
+def test_a_row_does_not_wait_for_ever_for_a_comparison(recorder):
+    ended = EndedMigration(spec=SPEC, outcome=COMPLETED, verifying=True)
+    recorder.look(view(2.0, ended=(ended,)), Clients())
+    recorder.look(view(31.0), Clients())
+    assert [] == recorder.migrations
+    recorder.look(view(32.0), Clients())
+    assert 1 == len(recorder.migrations)
+
+
+def test_what_ha_does_is_counted(exporter, recorder):
+    happened = tuple(
+        Happening(time_s=1.0, record=Record(topic=topic, what=what, text=what))
+        for topic, what in (
+            *((Topic.HOST, "failed"), (Topic.VM, "failed"), (Topic.VM, "failed")),
+            (Topic.VM, "restarted"),
+        )
+    )
+    recorder.look(view(happened=happened, awaiting_restart=1), Clients())
+    assert 1 == value(exporter, "vmotion_hosts_lost_total")
+    assert 2 == value(exporter, "vmotion_vm_failures_total")
+    assert 1 == value(exporter, "vmotion_ha_restarts_total")
+    assert 1 == value(exporter, "vmotion_ha_waiting_vms")
+    recorder.look(view(2.0), Clients())
+    assert 0 == value(exporter, "vmotion_ha_waiting_vms")

@@ -18,12 +18,15 @@ from observe.prometheus_process import (
 
 from cluster.inventory.model import Mode
 from cluster.migration.spec import Result
-from cluster.observe.exporter import ActiveMigration, Exporter, MetricsServer
+from cluster.observe.exporter import ActiveMigration, Exporter, GuestWork, Stalls
 from cluster.observe.record import Engine, Integrity
+from cluster.observe.serving import MetricsServer
 from dashboards.expressions import every_expression
 
 ROOT = Path(__file__).parents[2]
 pytestmark = needs_prometheus
+FELT = Stalls(longest_s=0.012, sum_s=0.03)
+WORK = GuestWork(behind_s=0.001, overruns=1, requests=50)
 NO_LICENCES = "balance: Licences used"
 
 
@@ -48,8 +51,10 @@ class Feeding:
         row = rows[step % len(rows)]
         self._exporter.migration_admitted(wait_s=0.2)
         self._exporter.migrations_under_way([moving(row)], queued=1)
-        self._exporter.migration_ended(row, epoch=2 + step, stall_s_max=0.012)
+        self._exporter.migration_ended(row, epoch=2 + step, stalls=FELT)
         self._exporter.pages_verified(pages=16384, mismatched_pages=0)
+        self._exporter.faults_served([0] * 7 + [5, 20, 3])
+        self._exporter.vms_await_restart(0)
         self._exporter.drs_passed(self._run.passes[step % len(self._run.passes)])
         # The load shifts after 10 s of the run; before, all hosts are alike.
         self._sample(step, sorted(self._samples)[step % 9])
@@ -67,7 +72,10 @@ class Feeding:
         exporter.requests_settled(
             Integrity(vms_checked=1, mismatched_pages=3, lost_requests=1, duplicated_requests=1)
         )
-        exporter.recommendation_refused()
+        exporter.recommendation_refused("capacity")
+        exporter.host_lost()
+        exporter.vm_failed()
+        exporter.vms_await_restart(1)
         exporter.licences_counted("VMotion", used=8, free=0, left_s=3600.0)
         exporter.hosts_known(dict.fromkeys(("esx-1", "esx-2", "esx-3", "esx-4"), 2**20))
         states = {"esx-1": "not responding", "esx-2": "maintenance"}
@@ -78,6 +86,8 @@ class Feeding:
             replace(row, state=(states or {}).get(row.host, "connected"), tx_bytes_per_second=1e7)
             for row in self._samples[time_s]
         ]
+        for row in rows:
+            self._exporter.guests_worked(row.host, WORK)
         self._exporter.sampled(
             rows,
             interval_s=1.0,
@@ -109,7 +119,7 @@ def test_every_expression_has_data_and_faults_alone_make_alerts_fire(run, make_m
     assert len(usual) > 70
     assert len(faults) > 11
     with (
-        MetricsServer(exporter, port=0) as server,
+        MetricsServer(exporter.registry, port=0) as server,
         scraping(tmp_path, f"127.0.0.1:{server.port}") as url,
     ):
         assert [] == until_all_have_data(url, usual, feeding.healthy)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from observe.prometheus_process import needs_prometheus, promtool
 
-from cluster.observe.exporter import ADDRESS, PORT
+from cluster.observe.serving import ADDRESS, DISCOVERY_PATH, PORT
 from dashboards.expressions import RULES, Expression, every_expression, filled_in, problems
 
 ROOT = Path(__file__).parents[2]
@@ -53,8 +53,12 @@ def test_the_runbook_has_no_section_without_an_alert_and_no_link_without_a_secti
 
 def test_prometheus_looks_where_a_run_serves():
     config = yaml.safe_load((ROOT / "dashboards" / "prometheus.yml").read_text())
-    (job,) = config["scrape_configs"]
-    assert [f"{ADDRESS}:{PORT}"] == job["static_configs"][0]["targets"]
+    center, hosts = config["scrape_configs"]
+    (known,) = center["static_configs"]
+    assert [f"{ADDRESS}:{PORT}"] == known["targets"]
+    assert f"http://{ADDRESS}:{PORT}{DISCOVERY_PATH}" == hosts["http_sd_configs"][0]["url"]
+    given = {one["target_label"]: one["replacement"] for one in hosts["relabel_configs"]}
+    assert known["labels"] == given
 
 
 @pytest.mark.parametrize("one", every_expression(), ids=lambda one: one.where)

@@ -1,0 +1,46 @@
+"""The endpoint at which a host serves its own metrics, for clusters too large for one endpoint."""
+
+from cluster.actors.guest_work import GuestCounters
+from cluster.actors.reports import HostSample
+from cluster.inventory.model import MIB, HostSpec
+from cluster.observe.host_exporter import HostExporter, HostFigures
+from cluster.observe.serving import MetricsServer
+
+
+class OwnMetrics:
+    """Serves what the host's samples say, until it is closed."""
+
+    def __init__(self, spec: HostSpec, *, address: str, per_vm: bool) -> None:
+        """Serve on a free port of `address`."""
+        self._spec = spec
+        self._guests = GuestCounters()
+        self._exporter = HostExporter(spec.name, memory_bytes=spec.memory_mib * MIB, per_vm=per_vm)
+        self._server = MetricsServer(self._exporter.registry, port=0, address=address)
+        self.target = f"{address}:{self._server.port}"
+
+    def sampled(self, sample: HostSample) -> None:
+        """Take a sample."""
+        demand = sum(vm.demand_mhz for vm in sample.vms)
+        granted = sum(vm.granted_mhz for vm in sample.vms)
+        name = self._spec.name
+        self._exporter.sampled(
+            HostFigures(
+                cpu_load=demand / self._spec.cpu_mhz,
+                memory_load=sum(vm.memory_mib for vm in sample.vms) / self._spec.memory_mib,
+                happiness=served(granted, demand),
+                vms=len(sample.vms),
+                tx_bytes=sample.tx_bytes,
+                rx_bytes=sample.rx_bytes,
+                work=self._guests.since_last({name: sample})[name],
+                vm_happiness={vm.vm: served(vm.granted_mhz, vm.demand_mhz) for vm in sample.vms},
+            )
+        )
+
+    def close(self) -> None:
+        """Serve no longer."""
+        self._server.close()
+
+
+def served(granted_mhz: float, demand_mhz: float) -> float:
+    """Return the share of a demand that is met; 1 without demand."""
+    return granted_mhz / demand_mhz if demand_mhz > 0 else 1.0
