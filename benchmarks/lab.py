@@ -53,6 +53,7 @@ WORKING_SET_MIB = 256
 PROBE_INTERVAL_S = 0.002
 PARTS = ("quiesce", "scan", "copy", "state", "commit", "resume")
 _LOOK_S = 0.05
+_STALL_S_MAX = 30.0
 _SILENCE_S_MAX = 60.0
 
 
@@ -99,6 +100,8 @@ class Row:
         missing_pages: Still on the source when the VM ran at the destination.
         write_rate_ratio: Writes done of writes attempted, over the whole migration.
         latency_us: Demand faults by power of two of microseconds.
+        last_pages: Pages that a stop-and-copy sent while the VM stood still.
+        host_cpu_s: CPU time of both hosts' processes, and of pagers that have ended.
     """
 
     case: str
@@ -135,6 +138,9 @@ class Row:
     fetched_pages: int | None
     latency_us: tuple[int, ...]
     load: float
+    round_bytes: tuple[int, ...] = ()
+    last_pages: int | None = None
+    host_cpu_s: float | None = None
 
     @property
     def completed(self) -> bool:
@@ -155,6 +161,7 @@ class Moved:
     epoch: int
     total_s: float
     steps: Steps
+    host_cpu_s: float
     mismatched_pages: int = 0
     served: object = None
 
@@ -195,7 +202,10 @@ class Lab:
             vms=tuple(vms),
             drs=DrsSettings(enabled=False),
             migration=MigrationSettings(
-                probe_interval_s=PROBE_INTERVAL_S, per_host_max=migrations_at_once_max
+                probe_interval_s=PROBE_INTERVAL_S,
+                per_host_max=migrations_at_once_max,
+                # A VM's process starts in seconds when others keep the machine busy.
+                stall_s_max=_STALL_S_MAX,
             ),
         )
         self.cluster = Cluster.launch(self.scenario, tracker=tracker)
@@ -207,6 +217,7 @@ class Lab:
             self.cluster.stop()
             raise
         self.at = {vm.name: "esx-1" for vm in vms}
+        self._pids = [host.facts.pid for host in self.cluster.view().hosts]
 
     def prober(self, vm: str) -> "ray.actor.ActorHandle":
         """Return a new prober of a VM, in a process of its own."""
@@ -219,7 +230,7 @@ class Lab:
         Raises:
             TimeoutError: If nothing moves for a minute; the message says what was seen last.
         """
-        began = time.monotonic()
+        began, cpu_s = time.monotonic(), self._cpu_s()
         for name in names:
             there = "esx-2" if self.at[name] == "esx-1" else "esx-1"
             request = MigrationRequested(
@@ -242,6 +253,7 @@ class Lab:
                     epoch=one.spec.epoch,
                     total_s=now - began,
                     steps=steps_of(one.story, one.outcome.started_s),
+                    host_cpu_s=self._cpu_s() - cpu_s,
                 )
                 if one.outcome.result is Result.COMPLETED:
                     self.at[one.spec.vm] = one.spec.destination
@@ -258,6 +270,15 @@ class Lab:
                 moved.mismatched_pages = -1 if check.error else check.mismatched_pages
                 moved.served = check.served
         return found
+
+    def _cpu_s(self) -> float:
+        """CPU seconds of the hosts so far, their ended children included."""
+        ticks = 0
+        for pid in self._pids:
+            # After the name, which may hold blanks; fields 14 to 17 of proc(5).
+            known = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, known[11:15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         """Take the cluster down."""
@@ -368,6 +389,9 @@ def _measure_once(lab: Lab, prober: "ray.actor.ActorHandle", case: Case, number:
         fetched_pages=getattr(served, "fetched_pages", None),
         latency_us=tuple(getattr(served, "latency_us", ())),
         load=os.getloadavg()[0],
+        round_bytes=tuple(one.sent_bytes for one in outcome.rounds),
+        last_pages=moved.steps.last_pages,
+        host_cpu_s=moved.host_cpu_s,
     )
 
 

@@ -15,11 +15,13 @@ class Steps:
         prepare_s: The destination was ready.
         last_page_s: The last page had arrived.
         missing_pages: Pages that were on the source when the VM ran at the destination.
+        last_pages: Pages that a stop-and-copy sent.
     """
 
     prepare_s: float | None
     last_page_s: float | None
     missing_pages: int | None
+    last_pages: int | None
 
     @property
     def transfer_s(self) -> float | None:
@@ -32,7 +34,7 @@ class Steps:
 def steps_of(story: Iterable[Entry], began_s: float) -> Steps:
     """Match each answer with its command."""
     asked: dict[int, object] = {}
-    prepare_s = last_page_s = missing_pages = None
+    prepare_s = last_page_s = missing_pages = last_pages = None
     for entry in story:
         event = entry.event
         if isinstance(event, Succeeded):
@@ -42,7 +44,15 @@ def steps_of(story: Iterable[Entry], began_s: float) -> Steps:
                 case SendState(bitmap_only=True):
                     missing_pages = event.pages_dirty
                     last_page_s = entry.now_s - began_s
-                case SendDirty() | SendState() | SendRemainder():
+                case SendState():
+                    last_pages = event.pages_sent
+                    last_page_s = entry.now_s - began_s
+                case SendDirty() | SendRemainder():
                     last_page_s = entry.now_s - began_s
         asked |= {command.seq: command for command in entry.commands}
-    return Steps(prepare_s=prepare_s, last_page_s=last_page_s, missing_pages=missing_pages)
+    return Steps(
+        prepare_s=prepare_s,
+        last_page_s=last_page_s,
+        missing_pages=missing_pages,
+        last_pages=last_pages,
+    )

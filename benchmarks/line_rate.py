@@ -1,0 +1,171 @@
+"""How much of a shaped link migrations use, alone and eight at once.
+
+An idle guest of filled memory. Alone: bytes on the wire over the time from `Prepare` answered to the
+last page, as a share of the link's rate. Eight at once share the same memory among eight
+VMs; compared is memory moved over the time in which at least one of them was between those two
+moments. That leaves out the start of eight VM processes where it delays nobody, and counts it
+where it competes; the time from the request on is shown as well.
+
+    python benchmarks/line_rate.py
+    python benchmarks/line_rate.py --rows 'unlimited*'
+    python benchmarks/line_rate.py --quick --json
+"""
+
+import fnmatch
+import statistics
+from dataclasses import dataclass
+
+from claims import Claim, arguments, finish
+from lab import LINKS, Case, Lab, Moved, ray_lab, writer_vm
+
+from cluster.inventory.model import Mode
+from cluster.migration.spec import Result
+from cluster.page import MIB
+
+_LINE_MIN = 0.95
+_EIGHT_MIN = {"gbe": 0.95, "10gbe": 0.95, "unlimited": 0.8}
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """One trip of one or of eight VMs.
+
+    Attributes:
+        busy_s: In which at least one was between `Prepare` answered and its last page.
+        request_s: From the request to the last page of all.
+    """
+
+    memory_bytes: int
+    sent_bytes: int
+    busy_s: float
+    request_s: float
+    whole: bool
+
+
+def main() -> int:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--rows", default="*", metavar="PATTERN", help="only links that match")
+    parser.add_argument("--migrations", type=int, help="trips a link, instead of the script's own")
+    options = parser.parse_args()
+    links = [link for link in LINKS if fnmatch.fnmatch(link, options.rows)]
+    if options.quick:
+        links = [link for link in links if link != "10gbe"]
+    trips = options.migrations or (2 if options.quick else 10)
+    memory_mib = 256 if options.quick else 1024
+    claims: list[Claim] = []
+    moved: list[Transfer] = []
+    with ray_lab():
+        for link in links:
+            # On a slow link a quick look takes one VM's memory for all eight.
+            mib = memory_mib if link == "gbe" else 1024
+            one = measure_trips(link, 1, mib, trips)
+            eight = measure_trips(link, _AT_ONCE, mib, trips)
+            claims += claims_of(link, one, eight, mib)
+            moved += [*one, *eight]
+    bad = sum(not trip.whole for trip in moved)
+    claims.append(
+        Claim(
+            claim="trips on which a migration failed or a page differed",
+            value=bad,
+            unit="trips",
+            bar="0",
+            holds=bad == 0,
+            n=len(moved),
+        )
+    )
+    return finish(claims, as_json=options.json)
+
+
+def measure_trips(link: str, vms: int, memory_mib: int, trips: int) -> list[Transfer]:
+    """Move `vms` VMs of `memory_mib` together, there and back; the first trip warms up."""
+    case = Case(link=link, mode=Mode.HYBRID, memory_mib=memory_mib // vms, working_set_mib=1)
+    names = [f"vm-{i}" for i in range(vms)]
+    lab = Lab([writer_vm(name, case) for name in names], link_bytes_per_second=LINKS[link])
+    try:
+        found = [lab.move(names, Mode.HYBRID) for _ in range(trips + 1)]
+    finally:
+        lab.stop()
+    return [transfer_of(list(moved.values()), case.memory_mib * MIB) for moved in found[1:]]
+
+
+def transfer_of(moved: list[Moved], memory_bytes: int) -> Transfer:
+    """Put the migrations of one trip together."""
+    spans = []
+    began = []
+    for one in moved:
+        start = one.outcome.started_s
+        began.append(start)
+        if one.steps.prepare_s is not None and one.steps.last_page_s is not None:
+            spans.append((start + one.steps.prepare_s, start + one.steps.last_page_s))
+    whole = len(spans) == len(moved) and all(
+        one.outcome.result is Result.COMPLETED and one.mismatched_pages == 0 for one in moved
+    )
+    return Transfer(
+        memory_bytes=memory_bytes * len(moved),
+        sent_bytes=sum(
+            one.outcome.precopy_bytes + one.outcome.downtime_bytes + one.outcome.postcopy_bytes
+            for one in moved
+        ),
+        busy_s=union_s(spans),
+        request_s=max((end for _, end in spans), default=0.0) - min(began),
+        whole=whole,
+    )
+
+
+def union_s(spans: list[tuple[float, float]]) -> float:
+    """Return how long at least one span lasted."""
+    total, covered = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, covered))
+        covered = max(covered, end)
+    return total
+
+
+def claims_of(link: str, one: list[Transfer], eight: list[Transfer], mib: int) -> list[Claim]:
+    """Judge what a link was used for."""
+    line = LINKS[link]
+    words = f"{mib} MiB, {link}"
+    alone = statistics.median(trip.memory_bytes / trip.busy_s for trip in one)
+    together = statistics.median(trip.memory_bytes / trip.busy_s for trip in eight)
+    claims = []
+    if line is not None:
+        used = statistics.median(trip.sent_bytes / trip.busy_s / line for trip in one)
+        claims.append(
+            Claim(
+                claim="of the link's rate, one migration",
+                value=used,
+                unit="share",
+                bar=f">= {_LINE_MIN:g}",
+                holds=used >= _LINE_MIN,
+                n=len(one),
+                conditions=words,
+            )
+        )
+    ratio = together / alone
+    asked = statistics.median(t.request_s for t in one) / statistics.median(
+        t.request_s for t in eight
+    )
+    return [
+        *claims,
+        Claim(
+            claim="memory moved, one migration",
+            value=alone / 1e6,
+            unit="MB/s",
+            n=len(one),
+            conditions=words,
+        ),
+        Claim(
+            claim="eight at once over one",
+            value=ratio,
+            unit="ratio",
+            bar=f">= {_EIGHT_MIN[link]:g}",
+            holds=ratio >= _EIGHT_MIN[link],
+            n=len(eight),
+            conditions=f"{words} in eight VMs; counted from the request on {asked:.2f}",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
