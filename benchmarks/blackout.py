@@ -12,8 +12,9 @@ after that, until the remainder has drained. The table shows where the downtime 
 
 import statistics
 
-from claims import Claim, finish
-from lab import PARTS, Case, Row, Rows, chosen, integrity, lab_arguments, measure, quantile
+from cases import PARTS, Case, Row, Rows, chosen, integrity, lab_arguments, quantile
+from claims import Claim, finish, markdown
+from measuring import measure
 
 from cluster.inventory.model import Mode
 from cluster.page import PAGE_BYTES
@@ -131,19 +132,26 @@ def bytes_bar(row: Row) -> float:
 
 def table(cases: list[Case], keep: Rows) -> str:
     """Show each case's medians, the downtime by part, in ms."""
-    head = (
-        "case | n | blackout p50 | p99 | max | stall sum | downtime | "
-        + " | ".join(PARTS)
-        + " | total s | bytes / memory | rate kept"
-    )
-    lines = [head]
+    head = [
+        "case",
+        "n",
+        "blackout p50",
+        "p99",
+        "longest",
+        "stalls, sum",
+        "downtime",
+        *PARTS,
+        "total s",
+        "bytes / memory",
+        "rate kept",
+    ]
+    lines = []
     for case in cases:
         done = [row for row in keep.of(case) if row.completed and row.blackout_s is not None]
         if not done:
-            lines.append(f"{case.name} | 0 | none completed with a blackout seen")
+            lines.append([case.name, 0, *["–"] * (len(head) - 2)])
             continue
         gaps = [row.blackout_s * 1e3 for row in done]
-        parts = [statistics.median(row.parts_s[part] * 1e3 for row in done) for part in PARTS]
         kept = [row.write_rate_ratio for row in done if row.write_rate_ratio is not None]
         figures = [
             statistics.median(gaps),
@@ -151,14 +159,19 @@ def table(cases: list[Case], keep: Rows) -> str:
             max(gaps),
             statistics.median(row.stall_s_sum * 1e3 for row in done),
             statistics.median(row.downtime_s * 1e3 for row in done),
-            *parts,
+            *(statistics.median(row.parts_s[part] * 1e3 for row in done) for part in PARTS),
         ]
-        shown = " | ".join(f"{figure:.1f}" for figure in figures)
-        total = statistics.median(row.duration_s for row in done)
-        sent = statistics.median(row.sent_bytes / row.memory_bytes for row in done)
-        rate = f"{statistics.median(kept):.2f}" if kept else "-"
-        lines.append(f"{case.name} | {len(done)} | {shown} | {total:.2f} | {sent:.2f} | {rate}")
-    return "\n".join(lines)
+        lines.append(
+            [
+                case.name,
+                len(done),
+                *(f"{figure:.1f}" for figure in figures),
+                f"{statistics.median(row.duration_s for row in done):.2f}",
+                f"{statistics.median(row.sent_bytes / row.memory_bytes for row in done):.2f}",
+                f"{statistics.median(kept):.2f}" if kept else "–",
+            ]
+        )
+    return markdown(head, lines)
 
 
 if __name__ == "__main__":

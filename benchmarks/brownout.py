@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import ray
+from cases import LINKS
 from claims import Claim, arguments, finish
 from hammer import Hammer
-from lab import LINKS, Lab, ray_lab
+from lab import Lab, ray_lab
 
 from cluster.inventory.demand import Constant
 from cluster.inventory.model import GuestSpec, Mode, VmSpec

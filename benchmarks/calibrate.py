@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from cases import LINKS, Case, Row, Rows, chosen, integrity, lab_arguments
 from claims import Claim, finish
-from lab import LINKS, Case, Row, Rows, chosen, integrity, lab_arguments, measure
+from measuring import measure
 
 import drs.cost
 from cluster.inventory.model import Mode

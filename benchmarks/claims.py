@@ -41,6 +41,12 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table to read, and to paste into the docs."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
 def machine() -> str:
     """Return where this was measured, and how busy others kept it."""
     try:

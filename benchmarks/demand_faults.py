@@ -15,8 +15,9 @@ VEE 2009: 21 %; OSR 2009: 17 %).
 import statistics
 from collections.abc import Sequence
 
+from cases import Case, Row, Rows, chosen, integrity, lab_arguments
 from claims import Claim, finish
-from lab import Case, Row, Rows, chosen, integrity, lab_arguments, measure
+from measuring import measure
 
 from cluster.inventory.model import Mode
 from cluster.page import MIB, PAGE_BYTES

@@ -13,8 +13,9 @@ machine busy while the first probe waits.
 import statistics
 
 import numpy as np
-from claims import Claim, finish
-from lab import Case, Row, Rows, chosen, integrity, lab_arguments, measure
+from cases import Case, Row, Rows, chosen, integrity, lab_arguments
+from claims import Claim, finish, markdown
+from measuring import measure
 
 from cluster.inventory.model import Mode
 from cluster.page import MIB, PAGE_BYTES
@@ -89,18 +90,27 @@ def claims_of(done: list[Row]) -> list[Claim]:
 
 def table(cases: list[Case], keep: Rows) -> str:
     """Show the medians by size."""
-    lines = ["working set MiB | n | dirty at the stun MiB | blackout ms | longest | downtime ms"]
+    head = [
+        "working set MiB",
+        "n",
+        "dirty at the stun MiB",
+        "blackout ms",
+        "longest",
+        "downtime ms",
+    ]
+    lines = []
     for case in cases:
         done = [row for row in keep.of(case) if row.completed and row.blackout_s is not None]
         if done:
             gaps = [row.blackout_s * 1e3 for row in done]
-            lines.append(
-                f"{case.working_set_mib} | {len(done)} | "
-                f"{statistics.median(map(missing_mib, done)):.1f} | "
-                f"{statistics.median(gaps):.1f} | {max(gaps):.1f} | "
-                f"{statistics.median(row.downtime_s for row in done) * 1e3:.1f}"
-            )
-    return "\n".join(lines)
+            figures = [
+                statistics.median(map(missing_mib, done)),
+                statistics.median(gaps),
+                max(gaps),
+                statistics.median(row.downtime_s for row in done) * 1e3,
+            ]
+            lines.append([case.working_set_mib, len(done), *(f"{one:.1f}" for one in figures)])
+    return markdown(head, lines)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ import fnmatch
 import statistics
 from dataclasses import dataclass
 
+from cases import LINKS, Case
 from claims import Claim, arguments, finish
-from lab import LINKS, Case, Lab, Moved, ray_lab, writer_vm
+from lab import Lab, Moved, ray_lab, writer_vm
 
 from cluster.inventory.model import Mode
 from cluster.migration.spec import Result

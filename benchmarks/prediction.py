@@ -11,8 +11,9 @@ came. Rows of blackout.py are taken from `--out`, so that the grid need not be m
 import statistics
 
 from blackout import grid
-from claims import Claim, finish
-from lab import Case, Row, Rows, chosen, integrity, lab_arguments, measure
+from cases import Case, Row, Rows, chosen, integrity, lab_arguments
+from claims import Claim, finish, markdown
+from measuring import measure
 
 from cluster.inventory.model import Mode
 
@@ -70,18 +71,22 @@ def claims_of(rows: list[Row], *, quick: bool) -> list[Claim]:
 
 def table(cases: list[Case], keep: Rows) -> str:
     """Show predicted beside measured by case: medians in ms, and the median error."""
-    lines = ["case | n | predicted ms | downtime ms | error"]
+    lines = []
     for case in cases:
         rows = keep.of(case)
-        found = errors(rows)
-        if found:
+        if found := errors(rows):
+            predicted = [row.predicted_downtime_s for row in rows if row.predicted_downtime_s]
+            measured = [row.downtime_s for row in rows if row.downtime_s]
             lines.append(
-                f"{case.name} | {len(found)} | "
-                f"{statistics.median(row.predicted_downtime_s or 0 for row in rows) * 1e3:.1f} | "
-                f"{statistics.median(row.downtime_s or 0 for row in rows) * 1e3:.1f} | "
-                f"{statistics.median(found):.2f}"
+                [
+                    case.name,
+                    len(found),
+                    f"{statistics.median(predicted) * 1e3:.1f}",
+                    f"{statistics.median(measured) * 1e3:.1f}",
+                    f"{statistics.median(found):.2f}",
+                ]
             )
-    return "\n".join(lines)
+    return markdown(["case", "n", "predicted ms", "downtime ms", "error"], lines)
 
 
 if __name__ == "__main__":

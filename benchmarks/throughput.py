@@ -13,9 +13,10 @@ Every page is hashed on both sides, as in every run of the project.
 
 import statistics
 
-from claims import Claim, finish
-from lab import PARTS, Case, Row, Rows, chosen, integrity, lab_arguments, measure
+from cases import PARTS, Case, Row, Rows, chosen, integrity, lab_arguments
+from claims import Claim, finish, markdown
 from limits import memcpy_bytes_per_second, tcp_bytes_per_second
+from measuring import measure
 
 from cluster.inventory.model import Mode
 
@@ -105,41 +106,46 @@ def claims_of(
 
 
 def table(cases: list[Case], keep: Rows) -> str:
-    """Show where the time goes: preparing, rounds, switchover by part, what came after."""
-    head = (
-        "case | n | MB/s | prepare ms | transfer ms | rounds ms | downtime ms | "
-        + " | ".join(PARTS)
-        + " | rest ms | total ms"
-    )
-    lines = [head]
+    """Show where the time goes, medians in ms: preparing, rounds, the switchover by part, the rest."""
+    head = [
+        "case",
+        "n",
+        "MB/s",
+        "prepare",
+        "transfer",
+        "rounds",
+        "downtime",
+        *PARTS,
+        "rest",
+        "total",
+    ]
+    lines = []
     for case in cases:
         done = [row for row in keep.of(case) if row.completed and row.transfer_s]
         if not done:
-            lines.append(f"{case.name} | 0 | none completed")
+            lines.append([case.name, 0, *["–"] * (len(head) - 2)])
             continue
-        rounds = [sum(row.round_s) for row in done]
-        rest = [
-            row.duration_s - row.prepare_s - sum(row.round_s) - (row.downtime_s or 0.0)
-            for row in done
+        seconds = [
+            [row.prepare_s for row in done],
+            [row.transfer_s for row in done],
+            [sum(row.round_s) for row in done],
+            [row.downtime_s for row in done],
+            *([row.parts_s[part] for row in done] for part in PARTS),
+            [
+                row.duration_s - row.prepare_s - sum(row.round_s) - (row.downtime_s or 0.0)
+                for row in done
+            ],
+            [row.duration_s for row in done],
         ]
-        figures = [
-            statistics.median(rate(row) / 1e6 for row in done),
-            *(
-                statistics.median(values) * 1e3
-                for values in (
-                    [row.prepare_s for row in done],
-                    [row.transfer_s for row in done],
-                    rounds,
-                    [row.downtime_s for row in done],
-                    *([row.parts_s[part] for row in done] for part in PARTS),
-                    rest,
-                    [row.duration_s for row in done],
-                )
-            ),
-        ]
-        shown = " | ".join(f"{figure:.1f}" for figure in figures)
-        lines.append(f"{case.name} | {len(done)} | {shown}")
-    return "\n".join(lines)
+        lines.append(
+            [
+                case.name,
+                len(done),
+                f"{statistics.median(rate(row) / 1e6 for row in done):.0f}",
+                *(f"{statistics.median(values) * 1e3:.1f}" for values in seconds),
+            ]
+        )
+    return markdown(head, lines)
 
 
 if __name__ == "__main__":
