@@ -22,6 +22,7 @@ from cluster.inventory.demand import Constant
 from cluster.inventory.model import (
     DrsSettings,
     GuestSpec,
+    HaSettings,
     HostSpec,
     MigrationSettings,
     Mode,
@@ -69,24 +70,27 @@ class Lab:
         link_bytes_per_second: float | None,
         migrations_at_once_max: int = 8,
         tracker: TrackerKind | None = None,
+        hosts: int = 2,
+        ha: bool = False,
     ) -> None:
-        """Start the cluster, and return when every VM runs; all of them on esx-1."""
+        """Start the cluster, and return when every VM runs where its spec says."""
         memory_mib = 2 * sum(vm.memory_mib for vm in vms) + 1024
-        hosts = tuple(
+        specs = tuple(
             HostSpec(
                 name=f"esx-{i}",
                 cpu_mhz=100_000.0,  # guests run at full speed: what slows them is the machine
                 memory_mib=memory_mib,
                 nic=Nic(rate_bytes_per_second=link_bytes_per_second),
             )
-            for i in (1, 2)
+            for i in range(1, hosts + 1)
         )
         self.scenario = Scenario(
             name="lab",
             duration_s=1.0,
-            hosts=hosts,
+            hosts=specs,
             vms=tuple(vms),
             drs=DrsSettings(enabled=False),
+            ha=HaSettings(enabled=ha, failures_tolerated=0),
             migration=MigrationSettings(
                 probe_interval_s=PROBE_INTERVAL_S,
                 per_host_max=migrations_at_once_max,
@@ -102,7 +106,7 @@ class Lab:
         except BaseException:
             self.cluster.stop()
             raise
-        self.at = {vm.name: "esx-1" for vm in vms}
+        self.at = {vm.name: vm.host for vm in vms}
         self._pids = [host.facts.pid for host in self.cluster.view().hosts]
 
     def prober(self, vm: str) -> "ray.actor.ActorHandle":
@@ -171,7 +175,7 @@ class Lab:
         self.cluster.stop()
 
 
-def writer_vm(name: str, case: Case, *, seed: int = 1) -> VmSpec:
+def writer_vm(name: str, case: Case, *, seed: int = 1, on: str = "esx-1") -> VmSpec:
     """Return a VM of filled memory that writes as the case says."""
     params = {
         "rate_mb_s": float(case.rate_mb_s),
@@ -186,7 +190,7 @@ def writer_vm(name: str, case: Case, *, seed: int = 1) -> VmSpec:
         cpu_mhz=1000.0,
         guest=GuestSpec(program="writer", params=tuple(sorted(params.items()))),
         demand=Constant(mhz=1000.0),
-        host="esx-1",
+        host=on,
         seed=seed,
     )
 

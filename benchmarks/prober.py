@@ -4,11 +4,12 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from cluster.actors.client import VmClient
+from cluster.actors.client import VmClient, VmOff
 from cluster.actors.priority import goes_first
 from cluster.guests.base import Special
 
 _SAMPLE_S = 0.02
+_OFF_S = 0.002
 
 
 @dataclass(slots=True)
@@ -58,7 +59,10 @@ class Prober:
     async def _run(self, ask: object, interval_s: float) -> None:
         while self._on:
             due = time.monotonic() + interval_s
-            await ask()
+            try:
+                await ask()
+            except VmOff:
+                due += _OFF_S  # lost with its host: HA may start it again
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _probe_once(self) -> None:
