@@ -8,7 +8,9 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from cluster.actors.host import Host
+from cluster.actors.line_rates import measure_lines
 from cluster.actors.load import Books, Load
+from cluster.actors.nodes import on_node, ray_nodes
 from cluster.actors.replies import Handle
 from cluster.actors.verifying import Audit
 from cluster.actors.views import ClusterView
@@ -16,6 +18,8 @@ from cluster.actors.virtualcenter import VirtualCenter
 from cluster.guests.clients import Gaps, Settlement
 from cluster.inventory.model import Scenario
 from cluster.memory.tracker import TrackerKind
+from cluster.policy.messages import LinksMeasured
+from cluster.policy.nodes import plan_hosts
 
 # A whole cluster is silent for so long only if Ray cannot start its workers.
 _SILENCE_S_MAX = 120.0
@@ -29,17 +33,27 @@ class ClusterFailed(Exception):
 
 @dataclass(slots=True)
 class Cluster:
-    """The actors of one run."""
+    """The actors of one run.
+
+    Attributes:
+        lines: Measured payload bytes a second from one node to another; none on one node.
+    """
 
     scenario: Scenario
     hosts: dict[str, Handle] = field(default_factory=dict)
     center: Handle = None
     load: Handle = None
+    lines: tuple[tuple[str, str, float], ...] = ()
 
     @classmethod
     def launch(cls, scenario: Scenario, *, tracker: TrackerKind | None = None) -> "Cluster":
-        """Create VirtualCenter and the hosts; VMs are powered on as they connect."""
+        """Create VirtualCenter and the hosts; VMs are powered on as they connect.
+
+        Raises:
+            ClusterFailed: If the Ray nodes cannot hold them; the message says what is missing.
+        """
         cluster = cls(scenario)
+        plan = _where(scenario)
         options: dict[str, Any] = {
             "num_cpus": 0,
             "max_restarts": 0,
@@ -47,11 +61,15 @@ class Cluster:
             "max_concurrency": _CALLS_AT_ONCE_MAX,
         }
         cluster.center = ray.remote(**options)(VirtualCenter).remote(scenario, seed=scenario.seed)
-        host_class = ray.remote(**options, scheduling_strategy="SPREAD")(Host)
+        host_class = ray.remote(**options)(Host)
         for spec in scenario.hosts:
-            cluster.hosts[spec.name] = host_class.remote(
-                spec, sample_s=scenario.sample_s, tracker=tracker
-            )
+            cluster.hosts[spec.name] = host_class.options(
+                scheduling_strategy=on_node(plan[spec.name])
+            ).remote(spec, sample_s=scenario.sample_s, tracker=tracker)
+        used = sorted(set(plan.values()))
+        cluster.lines = measure_lines(used)
+        measured = LinksMeasured(nodes=tuple(plan.items()), rates=cluster.lines)
+        cluster.center.links_measured.remote(measured)
         cluster.load = ray.remote(**options)(Load).remote(
             scenario.vms,
             cluster.center,
@@ -122,6 +140,14 @@ class Cluster:
         for actor in (*self.hosts.values(), self.load, self.center):
             if actor is not None:
                 ray.kill(actor, no_restart=True)
+
+
+def _where(scenario: Scenario) -> dict[str, str]:
+    """Return the Ray node of each host."""
+    plan = plan_hosts(scenario.hosts, scenario.vms, ray_nodes(), strategy=scenario.placement)
+    if plan.problems:
+        raise ClusterFailed("; ".join(plan.problems))
+    return plan.nodes
 
 
 def _not_audited(book: Books, error: RayError) -> Audit:

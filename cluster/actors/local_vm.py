@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from cluster.actors.control_page import ControlPage, create_control_page
+from cluster.actors.nodes import on_node
 from cluster.actors.replies import Birth, Handle
 from cluster.actors.vm import Vm
 from cluster.actors.vm_link import Doorstep, Hello, VmGone, VmLink, shake_hands
@@ -178,15 +179,12 @@ async def create_vm(
 
 def _actor_class(runtime_env: dict[str, object] | None) -> Any:
     """Return the VM actor class for this node: no restarts, no retries, no CPUs reserved."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    node = ray.get_runtime_context().get_node_id()
     return ray.remote(
         num_cpus=0,
         max_restarts=0,
         max_task_retries=0,
         max_concurrency=_REQUESTS_AT_ONCE_MAX,
-        scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+        scheduling_strategy=on_node(ray.get_runtime_context().get_node_id()),
         **({"runtime_env": runtime_env} if runtime_env else {}),
     )(Vm)
 

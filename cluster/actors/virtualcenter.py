@@ -35,6 +35,7 @@ from cluster.policy.messages import (
     GrantCommit,
     HostConnected,
     HostFailed,
+    LinksMeasured,
     LoadSampled,
     MigrationEnded,
     MigrationRequested,
@@ -108,6 +109,10 @@ class VirtualCenter:
     async def stopping(self) -> None:
         """Start nothing new."""
         self._feed(Stopping())
+
+    async def links_measured(self, measured: LinksMeasured) -> None:
+        """Count with what the network between the nodes carries."""
+        self._feed(measured)
 
     async def request_migration(self, request: MigrationRequested) -> None:
         """Ask for a migration; what becomes of it is in the story."""

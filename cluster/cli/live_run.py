@@ -107,7 +107,7 @@ class _Run:
         """Power on, run, drain, audit; an interrupt leaves out what has not begun."""
         try:
             up = wait_until_up(cluster, lambda seen: self._show(seen, cluster))
-            self._note_tracker(up)
+            self._note_tracker(up, cluster)
             off = [name for name, _, power in up.vms if power is PowerState.OFF]
             if off:
                 self._failures.append(f"not powered on: {', '.join(off)}")
@@ -157,12 +157,16 @@ class _Run:
             self._screen.note(event)
         self._screen.show(live_state(self._scenario, view, self._recorder, self._footnotes))
 
-    def _note_tracker(self, up: ClusterView) -> None:
+    def _note_tracker(self, up: ClusterView, cluster: Cluster) -> None:
         """Say how dirty pages are found, and why not in the best way."""
         kinds = Counter(host.facts.tracker.value for host in up.hosts if host.facts)
         named = ", ".join(sorted(kinds))
         why = next((h.facts.tracker_why for h in up.hosts if h.facts and h.facts.tracker_why), "")
         self._footnotes += (f"dirty tracking: {named}" + (f" ({why})" if why else ""),)
+        if cluster.lines:
+            slow, fast = (pick(rate for *_, rate in cluster.lines) for pick in (min, max))
+            text = f"network between nodes: {slow / 1e6:.0f} to {fast / 1e6:.0f} MB/s, measured"
+            self._footnotes += (text,)
         # No scenario names licences yet; the 60 days of an evaluation outlast any run.
         self._footnotes += ("licences: evaluation mode, all features",)
         self._exporter.run_started(scenario=self._scenario.name, engine=Engine.LIVE, tracker=named)

@@ -88,6 +88,7 @@ def _add_hosts(draft: Draft, table: HostTable, key: Key) -> None:
             datastores=tuple(table.datastores),
             cpu_family=table.cpu_family,
             fault_domain=table.fault_domain,
+            node_labels=tuple(sorted(table.node_labels.items())),
         )
 
 

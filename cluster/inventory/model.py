@@ -22,6 +22,16 @@ class Profile(Enum):
     VSPHERE = "vsphere"
 
 
+class Placement(Enum):
+    """How ESX hosts are laid over the nodes of a Ray cluster.
+
+    SPREAD takes the node with the fewest hosts, PACK fills a node while it holds.
+    """
+
+    SPREAD = "spread"
+    PACK = "pack"
+
+
 class Mode(Enum):
     """How a migration moves memory; see docs/migration.md."""
 
@@ -67,6 +77,7 @@ class HostSpec:
         sockets, cores_per_socket: For licences alone; `cpu_mhz` says what it can do.
         switches: Empty: virtual networking is not described, and taken to be right.
         vmotion: Configured for VMotion: Licensed Features, Add-Ons.
+        node_labels: (name, value) pairs that the Ray node it runs on must have.
     """
 
     name: str
@@ -83,6 +94,7 @@ class HostSpec:
     cores_per_socket: int = 1
     switches: tuple[VirtualSwitch, ...] = ()
     vmotion: bool = True
+    node_labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +303,7 @@ class Scenario:
     duration_s: float
     seed: int = 0
     profile: Profile = Profile.VI3
+    placement: Placement = Placement.SPREAD
     sample_s: float = 1.0
     hosts: tuple[HostSpec, ...] = ()
     vms: tuple[VmSpec, ...] = ()

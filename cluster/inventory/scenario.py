@@ -79,6 +79,7 @@ def _scenario(draft: Draft, name: str, directory: Path) -> Scenario:
         duration_s=table.duration_s,
         seed=table.seed,
         profile=table.profile,
+        placement=table.placement,
         sample_s=table.sample_s,
         hosts=tuple(draft.hosts.specs.values()),
         vms=tuple(draft.vms.specs.values()),

@@ -35,6 +35,7 @@ from cluster.inventory.model import (
     HostSpec,
     MigrationSettings,
     Mode,
+    Placement,
     Profile,
     RuleKind,
     Scenario,
@@ -57,6 +58,10 @@ class ScenarioTable(Table):
     )
     sample_s: PositiveSeconds = Field(
         default_of(Scenario, "sample_s"), description="Time between two samples of the timeline."
+    )
+    placement: Annotated[Placement, Field(strict=False)] = Field(
+        default_of(Scenario, "placement"),
+        description="How hosts are laid over the nodes of a Ray cluster.",
     )
 
 
@@ -102,6 +107,9 @@ class HostTable(Table):
     fault_domain: str = Field(
         default_of(HostSpec, "fault_domain"),
         description="Rack or room; hosts in one fail together.",
+    )
+    node_labels: dict[str, str] = Field(
+        {}, description="Labels that the Ray node it runs on must have (`ray start --labels`)."
     )
 
 

@@ -17,9 +17,11 @@ from drs.load import deviations, entitlement, host_usage, imbalance, imbalance_t
 _FASTEST_BYTES_PER_SECOND = 1.25e9
 
 
-def policy_of(scenario: Scenario) -> Policy:
-    """Return the scenario's DRS settings as drs takes them."""
+def policy_of(scenario: Scenario, *, line_bytes_per_second: float | None = None) -> Policy:
+    """Return the scenario's DRS settings as drs takes them; the line's rate is what was measured."""
     rates = [host.nic.rate_bytes_per_second or _FASTEST_BYTES_PER_SECOND for host in scenario.hosts]
+    if line_bytes_per_second is not None:
+        rates.append(line_bytes_per_second)
     return Policy(
         migration_threshold=scenario.drs.threshold,
         automation=AUTOMATION[scenario.drs.automation],
@@ -105,10 +107,18 @@ class Balancing:
         if self._settings.enabled:
             self._next_s = now + self._settings.interval_s
 
+    def links_measured(self) -> None:
+        """Count with what the network carries from the next pass on."""
+        self._policy = self._policy_now()
+
+    def _policy_now(self) -> Policy:
+        line = self._state.links.slowest
+        return policy_of(self._state.scenario, line_bytes_per_second=line)
+
     def configure(self, settings: DrsSettings, *, now: float) -> list[Command]:
         """Go on with other settings; what is open was recommended under the old ones."""
         was_on, self._settings = self._settings.enabled, settings
-        self._policy = policy_of(self._state.scenario)
+        self._policy = self._policy_now()
         self.open.clear()
         if not settings.enabled:
             self._next_s = None

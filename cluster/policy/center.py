@@ -9,6 +9,7 @@ from cluster.migration.spec import Result
 from cluster.policy.balancing import Balance, Balancing, OpenRecommendation
 from cluster.policy.configuring import reconfigure_host, reconfigure_vm, take_licences
 from cluster.policy.ha import Suspicion
+from cluster.policy.links import Links
 from cluster.policy.maintenance import RETRY_S, Maintenance
 from cluster.policy.messages import (
     CancelRequested,
@@ -20,6 +21,7 @@ from cluster.policy.messages import (
     HostFailed,
     HostReconfigured,
     LicencesChecked,
+    LinksMeasured,
     LoadSampled,
     MaintenanceCancelled,
     MaintenanceEnded,
@@ -103,6 +105,10 @@ class Center:
                 return self._hosts_failed([(event.host, event.reason)], now)
             case NodeLost():
                 self._suspicion.node_lost(event.host, event.reason, now=now)
+                return []
+            case LinksMeasured():
+                self.state.links = Links.of(event)
+                self._balancing.links_measured()
                 return []
             case VmStarted():
                 return self._powering.started(event)

@@ -139,6 +139,11 @@ def gigabit(question: Question) -> Iterator[str]:
         rate = None if host is None else host.nic.rate_bytes_per_second
         if host is not None and rate is not None and rate < _GIGABIT_BYTES_PER_SECOND:
             yield f"the VMotion card of {host.name} has {rate * 8 / 1e6:.0f} Mbit/s"
+    line = None if question.moment is None else question.moment.line_bytes_per_second
+    # Half: what is measured is payload, and a busy machine measures less than there is.
+    if line is not None and question.source is not None and line < _GIGABIT_BYTES_PER_SECOND / 2:
+        ends = f"{question.source.name} and {question.destination.name}"
+        yield f"the network between {ends} carries {line * 8 / 1e6:.0f} Mbit/s"
 
 
 def enabled(question: Question) -> Iterator[str]:

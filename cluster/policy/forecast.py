@@ -139,13 +139,8 @@ def _starts(
 def _duration_s(
     state: ClusterState, vm: str, ends: tuple[str, str], calibration: Calibration | None
 ) -> float:
-    rates = [
-        state.hosts[host].spec.nic.rate_bytes_per_second or _FASTEST_BYTES_PER_SECOND
-        for host in ends
-    ]
+    rate = min(state.line_rate(*ends) or _FASTEST_BYTES_PER_SECOND, _FASTEST_BYTES_PER_SECOND)
     memory_bytes = float(state.vms[vm].spec.memory_bytes)
     return float(
-        durations_s(
-            [memory_bytes], [0.0], rate_bytes_per_second=min(rates), calibration=calibration
-        )[0]
+        durations_s([memory_bytes], [0.0], rate_bytes_per_second=rate, calibration=calibration)[0]
     )

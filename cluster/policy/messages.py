@@ -107,6 +107,17 @@ class LicencesChecked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinksMeasured:
+    """What the network carries between the nodes that hosts run on, measured at the start.
+
+    `nodes`: (host, node). `rates`: (node, node, payload bytes a second), one way each.
+    """
+
+    nodes: tuple[tuple[str, str], ...]
+    rates: tuple[tuple[str, str, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VmStarted:
     """The VM runs where `PowerOn` said."""
 
@@ -213,6 +224,7 @@ Event = (
     | HostReconfigured
     | VmReconfigured
     | LicencesChecked
+    | LinksMeasured
     | VmStarted
     | VmEnded
     | Started

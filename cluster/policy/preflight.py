@@ -222,6 +222,7 @@ def admissible(
         free_reserved_mhz=usage.free_reserved_mhz(destination, but=vm.spec),
         broken_rules=tuple(violation.message for violation in broken),
         mode=mode,
+        line_bytes_per_second=None if vm.host is None else state.links.rate(vm.host, destination),
     )
     return ask(
         Question(

@@ -34,6 +34,7 @@ class Moment:
         free_reserved_mhz: CPU of the destination that nobody has reserved, likewise.
         broken_rules: Sentences of the rules that would newly be broken.
         mode: What was asked for; None leaves it to the cluster.
+        line_bytes_per_second: What the network between the two was measured to carry.
     """
 
     source: HostFacts | None
@@ -42,6 +43,7 @@ class Moment:
     free_reserved_mhz: float
     broken_rules: tuple[str, ...] = ()
     mode: Mode | None = None
+    line_bytes_per_second: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

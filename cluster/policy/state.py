@@ -9,6 +9,7 @@ from cluster.inventory.model import HostSpec, Scenario, VmSpec
 from cluster.migration.spec import MigrationSpec
 from cluster.policy.kinds import Kinds, host_kind, vm_kind
 from cluster.policy.licence_terms import Feature
+from cluster.policy.links import Links
 from cluster.policy.ownership import Ownership
 from cluster.policy.question import HostFacts
 from cluster.policy.rules import RuleBook
@@ -130,6 +131,7 @@ class ClusterState:
         began_s: When the scenario's clock started; None until everything is up.
         residents: The VMs of each host by name, and under None those that are off: what a
             decision about one host asks for must not cost a look at every VM.
+        links: Measured payload bytes a second from one host's node to another's.
         vm_kinds, host_kinds: What is alike to the checks of configuration.
     """
 
@@ -142,6 +144,7 @@ class ClusterState:
     overhead_s: float = 0.01
     began_s: float | None = None
     residents: dict[str | None, dict[str, VmRecord]] = field(init=False)
+    links: Links = field(default_factory=Links)
     vm_kinds: Kinds[VmSpec] = field(default_factory=lambda: Kinds(vm_kind))
     host_kinds: Kinds[HostSpec] = field(default_factory=lambda: Kinds(host_kind))
 
@@ -159,6 +162,14 @@ class ClusterState:
             vms={spec.name: VmRecord(spec=spec, demand=spec.demand) for spec in scenario.vms},
             rules=RuleBook(scenario.rules),
         )
+
+    def line_rate(self, source: str, destination: str) -> float | None:
+        """Return what a migration may expect of cards and network; None is not limited."""
+        cards = (self.hosts[host].spec.nic.rate_bytes_per_second for host in (source, destination))
+        known = [
+            rate for rate in (*cards, self.links.rate(source, destination)) if rate is not None
+        ]
+        return min(known, default=None)
 
     def scenario_s(self, now: float) -> float:
         """Return the scenario's time: 0 until everything is up, then seconds since."""
