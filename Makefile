@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 OUT ?= out
 
-.PHONY: setup run test test-long check bench lock clean
+.PHONY: setup run test test-long check bench lab lock clean
 .DELETE_ON_ERROR:
 
 setup: $(READY_DEV)
@@ -44,6 +44,10 @@ bench: $(READY_DEV)
 	@failed=; for name in $(BENCHES); do echo "== $$name"; \
 	  $(BIN)/python benchmarks/$$name.py --quick || failed="$$failed $$name"; done; \
 	  test -z "$$failed" || { echo "a claim does not hold:$$failed"; exit 1; }
+
+# Three Ray nodes with a Gigabit network between them on this machine; needs root and iproute2.
+lab: $(READY_DEV)
+	@$(BIN)/python -m tests.netlab.lab
 
 # Resolve the newest versions that pyproject.toml admits; needs uv, which nothing else does.
 lock: pyproject.toml
