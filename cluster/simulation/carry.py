@@ -54,10 +54,10 @@ class Carrier:
         destination: Seat,
         calibration: Calibration,
         channel: Channel,
-        claim: Callable[[int], str],
+        claim: Callable[[int, Callable[[str], None]], None],
         ended: Callable[[], None],
     ) -> None:
-        """`claim` asks for the record at an epoch and returns "" or the refusal."""
+        """`claim` asks for the record at an epoch; it may tell "" or the refusal, soon, late or never."""
         self.machine = machine
         self.guest = guest
         self.source = source
@@ -124,6 +124,14 @@ class Carrier:
         elif (seq := self._sender.seq) is not None:
             self._sender.drop()
             self._answer(Failed(reply_to=seq, reason="the peer died"))
+
+    def fail_send(self, reason: str) -> bool:
+        """End the send under way without success, as a bad batch does; return if there was one."""
+        seq = self._sender.seq
+        if seq is not None:
+            self._sender.drop()
+            self._answer(Failed(reply_to=seq, reason=reason))
+        return seq is not None
 
     def power_off(self) -> None:
         """The VM is ended by a user, wherever it is; a send of its memory ends too."""
@@ -240,11 +248,13 @@ class Carrier:
         return Succeeded(reply_to=seq)
 
     def _commit(self, command: Commit) -> None:
-        refusal = self._claim(command.epoch)
+        self._claim(command.epoch, lambda refusal: self._claimed(command.seq, refusal))
+
+    def _claimed(self, seq: int, refusal: str) -> None:
         if refusal:
-            self._answer(Refused(reply_to=command.seq, reason=refusal))
+            self._answer(Refused(reply_to=seq, reason=refusal))
         else:
-            self._answer(Succeeded(reply_to=command.seq))
+            self._answer(Succeeded(reply_to=seq))
 
     def _ask_destination(self, command: SendRemainder) -> None:
         seat = self.destination

@@ -1,6 +1,8 @@
 """Draws what goes wrong in a simulation, by the rates of the scenario or of a seed."""
 
+from collections import deque
 from collections.abc import Callable
+from enum import Enum
 
 import numpy as np
 
@@ -28,6 +30,14 @@ def drawn_faults(rng: np.random.Generator, *, until_s: float) -> Faults:
     )
 
 
+class Spoil(Enum):
+    """What can become of a message; a late one is overtaken by those that follow it."""
+
+    LOST = "lost"
+    LATE = "late"
+    TWICE = "twice"
+
+
 class Channel:
     """Carries messages as the faults have it."""
 
@@ -35,6 +45,11 @@ class Channel:
         self._clock = clock
         self._faults = faults
         self._rng = rng
+        self._spoils: deque[Spoil] = deque()
+
+    def spoil_next(self, spoil: Spoil) -> None:
+        """Let that become of the next message, whatever the rates say."""
+        self._spoils.append(spoil)
 
     def happens(self, chance: float) -> bool:
         """Draw; a chance of 0 draws nothing, so that runs without faults share no randomness."""
@@ -43,11 +58,20 @@ class Channel:
     def deliver(self, act: Callable[[], None]) -> None:
         """Let `act` happen at once, late, twice or never."""
         faults = self._faults
+        if self._spoils:
+            self._deliver_spoilt(act, self._spoils.popleft())
+            return
         if self.happens(faults.lose):
             return
         self._clock.after(self._late_s(), act)
         if self.happens(faults.duplicate):
             self._clock.after(self._rng.uniform(0, faults.delay_s_max), act)
+
+    def _deliver_spoilt(self, act: Callable[[], None], spoil: Spoil) -> None:
+        if spoil in (Spoil.LATE, Spoil.TWICE):
+            self._clock.after(self._rng.uniform(0, self._faults.delay_s_max), act)
+        if spoil is Spoil.TWICE:
+            self._clock.after(0.0, act)
 
     def fails(self) -> bool:
         """Whether a command is answered `Failed` now."""

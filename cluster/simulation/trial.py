@@ -7,6 +7,7 @@ and the record, not at what the machine believes.
 """
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,66 @@ class Trial:
     story: Story
 
 
+class Owner:
+    """Who keeps the record, which VirtualCenter is: it may be away, or stand still for a while.
+
+    Attributes:
+        objection: What a preflight at the commit would say; "" is nothing.
+    """
+
+    def __init__(self, clock: Clock, channel: Channel, spec: MigrationSpec) -> None:
+        self.records = Ownership()
+        self.records.claim(spec.vm, epoch=1, source=None, host=_SOURCE)
+        self.objection = ""
+        self._clock = clock
+        self._channel = channel
+        self._spec = spec
+        self._refused: set[int] = set()
+        self._away_until_s = 0.0
+        self._writes = False
+        self._stopped_until_s = 0.0
+
+    def die(self, until_s: float, *, written: bool = False) -> None:
+        """Answer nothing until then; the records are in its database and come back with it.
+
+        With `written` it dies between the record and the answer of the commit that comes next.
+        """
+        self._away_until_s = max(self._away_until_s, until_s)
+        self._writes = written
+
+    def stop(self, until_s: float) -> None:
+        """Stand still until then, and answer then what has come meanwhile (SIGSTOP, SIGCONT)."""
+        self._stopped_until_s = max(self._stopped_until_s, until_s)
+
+    def claim(self, epoch: int, answer: Callable[[str], None]) -> None:
+        """Answer a commit, when and if it can."""
+        now = self._clock.now
+        if now < self._away_until_s:
+            if self._writes:
+                self._writes = False
+                self._decide(epoch)
+            return
+        if now < self._stopped_until_s:
+            self._clock.at(self._stopped_until_s, lambda: self.claim(epoch, answer))
+        else:
+            answer(self._decide(epoch))
+
+    def _decide(self, epoch: int) -> str:
+        """A refusal is remembered, so that no late asking gets a yes."""
+        vm = self._spec.vm
+        if epoch in self._refused:
+            return "it was refused before"
+        held = self.records.get(vm)
+        granted = held is not None and held.epoch == epoch
+        objects = self._channel.refuses()
+        refusal = self.objection or ("the destination enters maintenance" if objects else "")
+        if granted or not refusal:
+            refusal = self.records.claim(vm, epoch=epoch, source=_SOURCE, host=_DESTINATION)
+        if refusal:
+            self._refused.add(epoch)
+        return refusal
+
+
 class TwoHosts:
     """A source, a destination, a line between them, and the owner of the record."""
 
@@ -63,9 +124,7 @@ class TwoHosts:
         self.channel = Channel(self.clock, faults, rng)
         self.rate = effective_rate(rate_bytes_per_second, calibration)
         self.network = Network(self.clock, (self.rate, self.rate))
-        self.ownership = Ownership()
-        self.ownership.claim(spec.vm, epoch=1, source=None, host=_SOURCE)
-        self.refused_epochs: set[int] = set()
+        self.center = Owner(self.clock, self.channel, spec)
         self.machine = Migration(spec, convergence=convergence, checking=checking)
         self.source = Seat(holds=True, runs=True, complete=True)
         self.destination = Seat()
@@ -79,12 +138,12 @@ class TwoHosts:
             destination=self.destination,
             calibration=calibration,
             channel=self.channel,
-            claim=self._claim,
+            claim=self.center.claim,
             ended=lambda: None,
         )
 
-    def run(self) -> Trial:
-        """Run to the end.
+    def run(self, stepped: Callable[[], None] | None = None) -> Trial:
+        """Run to the end; `stepped` is called after each step, and may interfere.
 
         Raises:
             WorldBroken: If a checker finds what must never be.
@@ -96,6 +155,8 @@ class TwoHosts:
             if late or due is None or (self.faults is not NO_FAULTS and due > _END_AT_S):
                 break
             self.clock.step()
+            if stepped is not None:
+                stepped()
             self._check_now()
         self._check_end()
         outcome = self.machine.outcome
@@ -103,20 +164,6 @@ class TwoHosts:
         return Trial(
             outcome=outcome, demand_faults=self.carrier.demand_faults, story=self.machine.story
         )
-
-    def _claim(self, epoch: int) -> str:
-        """The owner's answer: a refusal is remembered, so that no late asking gets a yes."""
-        spec = self.machine.spec
-        if epoch in self.refused_epochs:
-            return "it was refused before"
-        held = self.ownership.get(spec.vm)
-        granted = held is not None and held.epoch == epoch
-        refusal = "the destination enters maintenance" if self.channel.refuses() else ""
-        if granted or not refusal:
-            refusal = self.ownership.claim(spec.vm, epoch=epoch, source=_SOURCE, host=_DESTINATION)
-        if refusal:
-            self.refused_epochs.add(epoch)
-        return refusal
 
     def _plan(self) -> None:
         """Place what happens once: the start, deaths with their reports, cuts, cancels."""
@@ -146,7 +193,7 @@ class TwoHosts:
 
     def _check_now(self) -> None:
         """Never two runners, and none that the record does not name."""
-        record = self.ownership.get(self.machine.spec.vm)
+        record = self.center.records.get(self.machine.spec.vm)
         for seat, name in ((self.source, _SOURCE), (self.destination, _DESTINATION)):
             if seat.runs and (record is None or record.host != name):
                 raise WorldBroken(f"{name} runs the VM, and the record is {record}")
@@ -156,7 +203,7 @@ class TwoHosts:
         machine, source, destination = self.machine, self.source, self.destination
         if machine.outcome is None:
             raise WorldBroken(f"still {machine.state.phase.value} at {self.clock.now}")
-        record = self.ownership.get(machine.spec.vm)
+        record = self.center.records.get(machine.spec.vm)
         at_source = record is not None and record.host == _SOURCE
         match machine.outcome.result:
             case Result.COMPLETED:

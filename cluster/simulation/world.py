@@ -363,7 +363,7 @@ class World:
             destination=Seat(alive=spec.destination not in self._dead),
             calibration=self.calibration,
             channel=self.channel,
-            claim=lambda epoch: self._claim(spec.id, epoch),
+            claim=lambda epoch, answer: answer(self._claim(spec.id, epoch)),
             ended=lambda: self._ended(spec.id),
         )
         carrier.set_share(spec.rate_bytes_per_second)
