@@ -27,10 +27,10 @@ run: $(READY)
 	$(BIN)/vmotion run examples/quickstart.toml --out $(OUT)
 
 test: $(READY_DEV)
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -n 2 -m "not long"
 
 test-long: $(READY_DEV)
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -n 2 -m long
 
 check: $(READY_DEV)
 	$(BIN)/ruff format --check .

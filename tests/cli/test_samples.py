@@ -4,10 +4,9 @@ import json
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from click.testing import CliRunner
+from cli.commands import vmotion
 from observe.prometheus_process import answer, needs_prometheus, promtool, serving
 
-from cluster.cli.main import main
 from cluster.cli.samples import begin_s
 
 SCENARIO = """
@@ -41,7 +40,7 @@ DAY_S = 86_400.0
 
 
 def simulated(*arguments):
-    return CliRunner().invoke(main, ["simulate", *map(str, arguments)])
+    return vmotion("simulate", *arguments)
 
 
 @needs_prometheus
@@ -52,7 +51,7 @@ def test_prometheus_answers_with_the_figures_of_the_simulation(tmp_path):
         *(scenario, "--json", "--openmetrics", text),
         *("--begin", "2026-01-01T12:00:00", "--run-label", "threshold 5"),
     )
-    assert 0 == said.exit_code, said.output
+    assert 0 == said.returncode, said.stderr
     summary = json.loads(said.stdout)
     assert summary["migrations"]["completed"] > 0
     assert 'run="threshold 5", from 2026-01-01 12:00:00' in said.stderr
@@ -70,7 +69,7 @@ def test_prometheus_answers_with_the_figures_of_the_simulation(tmp_path):
 
 def test_options_of_samples_without_samples_are_bad_usage(tmp_path):
     said = simulated(tmp_path / "none.toml", "--run-label", "eager")
-    assert 2 == said.exit_code
+    assert 2 == said.returncode
     assert "name --openmetrics FILE" in said.stderr
 
 

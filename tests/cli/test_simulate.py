@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from cli.commands import vmotion
 
 from cluster.cli.simulate import replay
 from cluster.cli.virtual_progress import progress_text
@@ -63,14 +64,8 @@ def command(*arguments):
     return [sys.executable, "-m", "cluster.cli", "simulate", *map(str, arguments)]
 
 
-def simulated(*arguments, **environment):
-    return subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env={**os.environ, **environment},
-    )
+def simulated(*arguments):
+    return vmotion("simulate", *arguments)
 
 
 def test_it_leaves_the_files_of_a_run(scenario, tmp_path):
@@ -92,7 +87,12 @@ def test_it_leaves_the_files_of_a_run(scenario, tmp_path):
 def test_the_same_seed_in_two_processes_gives_the_same_bytes(scenario, tmp_path):
     # The hash seed differs, so that an order taken from a set of texts would show.
     for number in (1, 2):
-        said = simulated(scenario, "--out", tmp_path / str(number), PYTHONHASHSEED=str(number))
+        said = subprocess.run(
+            command(scenario, "--out", tmp_path / str(number)),
+            capture_output=True,
+            timeout=100,
+            env={**os.environ, "PYTHONHASHSEED": str(number)},
+        )
         assert 0 == said.returncode, said.stderr
 
     first, second = ((tmp_path / run / "events.jsonl").read_bytes() for run in ("1", "2"))

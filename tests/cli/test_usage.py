@@ -1,12 +1,12 @@
 """Bad input and bad usage: a message that names the thing and the cure, and no Ray started."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
 
 import pytest
+from cli.commands import vmotion
 
 from cluster.inventory.schema import schema
 
@@ -28,14 +28,12 @@ demand = 200
 """
 
 
-def vmotion(*arguments, cwd=None, **environment):
+def process(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "cluster.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=100,
-        cwd=cwd,
-        env={**os.environ, **environment},
     )
 
 
@@ -57,7 +55,7 @@ def test_every_command_has_help_with_an_example():
 def test_every_mistake_of_a_file_is_told_at_once_with_status_2(tmp_path):
     path = tmp_path / "wrong.toml"
     path.write_text(MINIMAL.replace("memory_mib = 16", "memory_mib = -16\nmemmory = 3"))
-    said = vmotion("run", path)
+    said = process("run", path)
 
     assert 2 == said.returncode
     assert "vm.v.memory_mib" in said.stderr

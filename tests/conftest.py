@@ -1,0 +1,31 @@
+"""How `make test` divides the suite between two processes."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+
+
+@cache
+def starts_ray(file: str) -> bool:
+    """Whether a file of tests starts Ray, which two of them must not do at once."""
+    return "/actors/" in file or "mark.ray" in (ROOT.parent / file).read_text()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """All files that start Ray go to one worker, one after the other; the rest one by one to any.
+
+    Ray's tests wait most of their time, and the others compute meanwhile. A scheduler of our own
+    because xdist's groups change the names of tests, by which a failed one is run again.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class RayApart(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "ray" if starts_ray(file) else nodeid
+
+    return RayApart(config, log)
