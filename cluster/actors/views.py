@@ -6,6 +6,7 @@ from cluster.actors.reports import HostFacts, HostSample, MigrationProgress, Ver
 from cluster.migration.spec import MigrationSpec, Outcome
 from cluster.migration.story import Entry
 from cluster.policy.balancing import Balance
+from cluster.policy.licensing import Status
 from cluster.policy.messages import Record
 from cluster.policy.state import HostState, PowerState
 
@@ -70,6 +71,7 @@ class ClusterView:
         samples: The last of each host that has sent one.
         vms: (name, host or None, power state).
         awaiting_restart: VMs that HA has to restart and cannot yet.
+        licences: What the right to use features rests on; None before the hosts connect.
     """
 
     time_s: float
@@ -85,3 +87,4 @@ class ClusterView:
     verifying: int
     problems: tuple[str, ...]
     awaiting_restart: int = 0
+    licences: Status | None = None

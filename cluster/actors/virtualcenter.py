@@ -24,7 +24,9 @@ from cluster.inventory.model import Scenario
 from cluster.migration.spec import MigrationSpec, Outcome, not_begun
 from cluster.migration.story import Entry
 from cluster.policy.center import Center
+from cluster.policy.licences import begins_unix_s
 from cluster.policy.messages import (
+    CalendarTold,
     CancelMigration,
     CancelRequested,
     CloseMigration,
@@ -32,6 +34,7 @@ from cluster.policy.messages import (
     CommitRequested,
     Discard,
     Event,
+    FailHost,
     GrantCommit,
     HostConnected,
     HostFailed,
@@ -94,6 +97,7 @@ class VirtualCenter:
     async def start(self, hosts: dict[str, Handle]) -> None:
         """Connect the hosts and power on every VM; `view().all_up` says when that is done."""
         self._hosts = hosts
+        self._feed(CalendarTold(unix_s=begins_unix_s(self._scenario, time.time())))
         self._spawn(self._keep_time())
         self._spawn(self._warm_solver())
         me = ray.get_runtime_context().current_actor
@@ -161,6 +165,7 @@ class VirtualCenter:
             verifying=len(self._verifying),
             problems=tuple(self._problems),
             awaiting_restart=sum(vm.restart_wanted for vm in state.vms.values()),
+            licences=self._center.licences(now=self._now()),
         )
         self._happened, self._ended, self._verified, self._problems = [], [], [], []
         return view
@@ -242,6 +247,8 @@ class VirtualCenter:
                 self._spawn(self._power_on(command))
             case PowerOff(vm=vm, host=host):
                 self._call(self._hosts[host].power_off.remote(vm))
+            case FailHost(host=host):
+                ray.kill(self._hosts[host])  # `_watch` tells the Center
             case StartMigration(spec=spec):
                 self._specs[spec.id] = spec
                 self._spawn(self._migrate(spec))

@@ -167,8 +167,8 @@ class _Run:
             slow, fast = (pick(rate for *_, rate in cluster.lines) for pick in (min, max))
             text = f"network between nodes: {slow / 1e6:.0f} to {fast / 1e6:.0f} MB/s, measured"
             self._footnotes += (text,)
-        # No scenario names licences yet; the 60 days of an evaluation outlast any run.
-        self._footnotes += ("licences: evaluation mode, all features",)
+        if up.licences is not None:
+            self._footnotes += (f"licences: {up.licences.text}",)
         self._exporter.run_started(scenario=self._scenario.name, engine=Engine.LIVE, tracker=named)
 
     def _until_over(self, cluster: Cluster) -> None:

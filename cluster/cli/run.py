@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 
+from cluster.cli.scenarios import load_judged
 from cluster.inventory.faults import NO_FAULTS
 from cluster.inventory.model import Scenario
 from cluster.inventory.problems import ScenarioProblems
-from cluster.inventory.scenario import load
 
 if TYPE_CHECKING:
     from cluster.cli.recording import Recorder
@@ -117,7 +117,7 @@ def _tell_spans(tracing: "Tracing", recorder: "Recorder") -> None:
 def check_command(path: str, *, as_json: bool) -> int:
     """Print every problem of a scenario file."""
     try:
-        scenario = load(path)
+        scenario = load_judged(path)
     except ScenarioProblems as found:
         if as_json:
             rows = [
@@ -163,7 +163,7 @@ def report_command(directories: Sequence[str], *, out: str | None) -> int:
 def load_scenario(path: str, *, seed: int | None, duration_s: float | None) -> Scenario | None:
     """Read a scenario, with another seed and duration if given; None when its problems were said."""
     try:
-        scenario = load(path)
+        scenario = load_judged(path)
     except ScenarioProblems as found:
         say_problems(found)
         return None

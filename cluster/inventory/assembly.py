@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from cluster.inventory.cluster_tables import EventTable
 from cluster.inventory.demands import NONE, TraceShelf, source_of
 from cluster.inventory.groups import Registry
 from cluster.inventory.model import (
@@ -15,10 +16,12 @@ from cluster.inventory.model import (
     VmSpec,
 )
 from cluster.inventory.names import LABEL_RULE, is_label
+from cluster.inventory.network_tables import NicName, NicTable
 from cluster.inventory.problems import Findings, Key, shown
 from cluster.inventory.programs import program_of
 from cluster.inventory.reading import Tables
-from cluster.inventory.tables import EventTable, HostTable, NicName, NicTable, RuleTable, VmTable
+from cluster.inventory.switch_assembly import check_switches, switches_of
+from cluster.inventory.tables import HostTable, RuleTable, VmTable
 
 # Network cards are sold by 10**6 bits a second.
 BYTES_PER_MBIT = 1e6 / 8
@@ -78,7 +81,13 @@ def _add_hosts(draft: Draft, table: HostTable, key: Key) -> None:
         _check_labels(draft, (table.fault_domain,), (*key, "fault_domain"))
     if isinstance(table.nic, NicTable):
         _check_labels(draft, (table.nic.name,), (*key, "nic", "name"))
-    for name in draft.hosts.declare(table.name, table.count, key, draft.findings):
+    _check_labels(draft, table.cpu_features, (*key, "cpu_features"))
+    _check_labels(draft, table.other_nics, (*key, "other_nics"))
+    check_switches(table, key, draft.findings)
+    features = None if table.features is None else tuple(f.feature for f in table.features)
+    for index, name in enumerate(
+        draft.hosts.declare(table.name, table.count, key, draft.findings), start=1
+    ):
         draft.hosts.specs[name] = HostSpec(
             name=name,
             cpu_mhz=table.cpu_mhz,
@@ -89,6 +98,13 @@ def _add_hosts(draft: Draft, table: HostTable, key: Key) -> None:
             cpu_family=table.cpu_family,
             fault_domain=table.fault_domain,
             node_labels=tuple(sorted(table.node_labels.items())),
+            other_nics=tuple(table.other_nics),
+            cpu_features=tuple(table.cpu_features),
+            sockets=table.sockets,
+            cores_per_socket=table.cores_per_socket,
+            switches=switches_of(table, index),
+            vmotion=table.vmotion,
+            features=features,
         )
 
 
@@ -129,6 +145,12 @@ def _add_vms(draft: Draft, table: VmTable, key: Key) -> None:
         memory_reservation_mib=table.memory_reservation_mib,
         automation=table.automation,
         downtime_s_max=table.downtime_s_max,
+        local_devices=tuple(table.local_devices),
+        cpu_affinity=tuple(table.cpu_affinity),
+        clustered=table.clustered,
+        swap_datastore=table.swap_datastore,
+        masked_features=tuple(table.masked_features),
+        restart_priority=table.restart_priority,
     )
     draft.samples.append((key, sample))
     for index, name in enumerate(names):
@@ -162,7 +184,8 @@ def _add_rule(draft: Draft, table: RuleTable, key: Key) -> None:
 
 def _add_events(draft: Draft, table: EventTable, key: Key) -> None:
     """An event, or one for each VM where each has a demand of its own."""
-    names = draft.vms.resolve(table.vms, (*key, "vms"), draft.findings)
+    names = draft.vms.resolve(table.vms or (), (*key, "vms"), draft.findings)
+    hosts = draft.hosts.resolve(table.hosts or (), (*key, "hosts"), draft.findings)
     if table.destination is not None:
         draft.hosts.check_one(table.destination, (*key, "destination"), draft.findings)
     event = TimedEvent(
@@ -171,6 +194,8 @@ def _add_events(draft: Draft, table: EventTable, key: Key) -> None:
         vms=names,
         destination=table.destination,
         mode=table.mode,
+        hosts=hosts,
+        wait=table.wait is not False,
     )
     if table.demand is None:
         draft.events.append(event)

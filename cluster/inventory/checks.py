@@ -8,11 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from cluster.inventory.assembly import Draft
+from cluster.inventory.cluster_tables import EventTable
 from cluster.inventory.groups import listed
-from cluster.inventory.model import HostSpec, TimedKind, VmSpec
+from cluster.inventory.model import HostSpec, Profile, TimedKind, VmSpec
 from cluster.inventory.names import suggestion
 from cluster.inventory.problems import Key
-from cluster.inventory.tables import EventTable
+
+_OF_VMS = frozenset({TimedKind.DEMAND, TimedKind.MIGRATE, TimedKind.CANCEL, TimedKind.POWER_OFF})
+_OF_HOSTS = frozenset({TimedKind.MAINTENANCE, TimedKind.END_MAINTENANCE, TimedKind.HOST_FAILURE})
 
 
 def check(draft: Draft) -> None:
@@ -34,7 +37,7 @@ def check(draft: Draft) -> None:
     _check_totals(draft, hosts)
     for index, event in enumerate(draft.tables.events):
         _check_event(draft, event, ("event", index))
-    _check_sampling(draft)
+    _check_scenario(draft)
     _check_faults(draft)
 
 
@@ -69,6 +72,10 @@ def _check_known(
         if network not in networks and not draft.findings.touch((*key, "networks")):
             wrong = f'no host has the network "{network}"'
             draft.findings.add((*key, "networks"), wrong, suggestion(network, networks))
+    swap = vm.swap_datastore
+    if swap is not None and swap not in datastores:
+        wrong = f'no host has the datastore "{swap}"'
+        draft.findings.add((*key, "swap_datastore"), wrong, suggestion(swap, datastores))
     if vm.datastore not in datastores and not draft.findings.touch((*key, "datastore")):
         wrong = f'no host has the datastore "{vm.datastore}"'
         draft.findings.add((*key, "datastore"), wrong, suggestion(vm.datastore, datastores))
@@ -144,14 +151,25 @@ def _check_event(draft: Draft, event: EventTable, key: Key) -> None:
     kind = f"an event of kind {event.kind.value}"
     if event.kind is not TimedKind.DEMAND and event.demand is not None:
         add((*key, "demand"), f"means nothing to {kind}", "leave it out")
-    if event.kind is not TimedKind.MIGRATE:
-        for name in ("destination", "mode"):
-            if getattr(event, name) is not None:
-                add((*key, name), f"means nothing to {kind}", "leave it out")
+    for name, kinds, right in (
+        ("vms", _OF_VMS, "names of VMs"),
+        ("hosts", _OF_HOSTS, "names of hosts"),
+        ("destination", {TimedKind.MIGRATE}, ""),
+        ("mode", {TimedKind.MIGRATE}, ""),
+        ("wait", {TimedKind.MAINTENANCE}, ""),
+    ):
+        given = getattr(event, name) is not None
+        if given and event.kind not in kinds:
+            add((*key, name), f"means nothing to {kind}", "leave it out")
+        elif right and not given and event.kind in kinds and not touch((*key, name)):
+            add((*key, name), "is missing", f"{kind} needs {right}")
 
 
-def _check_sampling(draft: Draft) -> None:
+def _check_scenario(draft: Draft) -> None:
     scenario = draft.tables.scenario
+    if scenario.evc_features is not None and scenario.profile is not Profile.VSPHERE:
+        wrong = f"means nothing to the profile {scenario.profile.value}"
+        draft.findings.add(("scenario", "evc_features"), wrong, 'profile = "vsphere"')
     if scenario.sample_s > scenario.duration_s:
         wrong = f"{scenario.sample_s:g} s is longer than the run of {scenario.duration_s:g} s"
         draft.findings.add(("scenario", "sample_s"), wrong, "a shorter time")

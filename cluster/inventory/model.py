@@ -10,6 +10,8 @@ from enum import Enum
 
 from cluster.inventory.demand import Demand
 from cluster.inventory.faults import NO_FAULTS, Faults
+from cluster.inventory.licence_terms import Feature
+from cluster.inventory.licences import NO_LICENCES, LicenceSettings
 from cluster.inventory.switches import VirtualSwitch
 from cluster.page import MIB as MIB
 from cluster.page import PAGE_BYTES as PAGE_BYTES
@@ -78,6 +80,8 @@ class HostSpec:
         switches: Empty: virtual networking is not described, and taken to be right.
         vmotion: Configured for VMotion: Licensed Features, Add-Ons.
         node_labels: (name, value) pairs that the Ray node it runs on must have.
+        features: What it is licensed for from the start, if there are licences; None is all that
+            there are enough licences for.
     """
 
     name: str
@@ -95,6 +99,7 @@ class HostSpec:
     switches: tuple[VirtualSwitch, ...] = ()
     vmotion: bool = True
     node_labels: tuple[tuple[str, str], ...] = ()
+    features: tuple[Feature, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +276,11 @@ class TimedKind(Enum):
     MIGRATE = "migrate"
     CANCEL = "cancel"
     POWER_OFF = "power-off"
+    MAINTENANCE = "maintenance"
+    END_MAINTENANCE = "end-maintenance"
+    HOST_FAILURE = "host-failure"
+    LICENCE_SERVER_LOST = "licence-server-lost"
+    LICENCE_SERVER_BACK = "licence-server-back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +290,8 @@ class TimedEvent:
     Attributes:
         demand: The new demand profile, for DEMAND; its own time starts at `at_s`.
         destination: A host's name, for MIGRATE; None lets DRS choose.
+        hosts: For MAINTENANCE, END_MAINTENANCE and HOST_FAILURE.
+        wait: For MAINTENANCE: also while some VMs cannot go; else give up then.
     """
 
     at_s: float
@@ -288,6 +300,8 @@ class TimedEvent:
     demand: Demand | None = None
     destination: str | None = None
     mode: Mode | None = None
+    hosts: tuple[str, ...] = ()
+    wait: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,5 +327,6 @@ class Scenario:
     ha: HaSettings = HaSettings()
     faults: Faults = NO_FAULTS
     evc_features: tuple[str, ...] | None = None
+    licences: LicenceSettings = NO_LICENCES
     events: tuple[TimedEvent, ...] = ()
     directory: str = field(default=".", compare=False)

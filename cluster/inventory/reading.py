@@ -13,6 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from cluster.inventory.cluster_tables import EventTable, HaTable, LicencesTable
 from cluster.inventory.demand_tables import (
     ConstantDemand,
     SineDemand,
@@ -23,14 +24,18 @@ from cluster.inventory.demand_tables import (
 )
 from cluster.inventory.fault_tables import FaultsTable
 from cluster.inventory.names import suggestion
+from cluster.inventory.network_tables import (
+    KernelPortTable,
+    NicTable,
+    PortGroupTable,
+    SwitchTable,
+)
 from cluster.inventory.problems import Findings, Key, shown
 from cluster.inventory.tables import (
     ClientsTable,
     DrsTable,
-    EventTable,
     HostTable,
     MigrationTable,
-    NicTable,
     RuleTable,
     ScenarioFile,
     ScenarioTable,
@@ -59,6 +64,7 @@ _TYPES: Mapping[str, str] = {
     "list_type": "a list [...]",
     "dict_type": "a table {...}",
     "model_type": "a table {...}",
+    "date_type": "a day such as 2026-06-15",
 }
 _BOUNDS: Mapping[str, tuple[str, str]] = {
     "greater_than": ("gt", "more than"),
@@ -78,6 +84,8 @@ class Tables:
     rules: tuple[RuleTable, ...]
     drs: DrsTable
     migration: MigrationTable
+    ha: HaTable
+    licences: LicencesTable
     faults: FaultsTable
     events: tuple[EventTable, ...]
 
@@ -100,6 +108,8 @@ def read_tables(document: Mapping[str, object], findings: Findings) -> Tables:
         rules=_all(document, "rule", RuleTable, findings),
         drs=_one(document, "drs", DrsTable, findings),
         migration=_one(document, "migration", MigrationTable, findings),
+        ha=_one(document, "ha", HaTable, findings),
+        licences=_one(document, "licences", LicencesTable, findings),
         faults=_one(document, "faults", FaultsTable, findings),
         events=_all(document, "event", EventTable, findings),
     )
@@ -221,7 +231,7 @@ def _model_around(detail: ErrorDetails, model: type[BaseModel]) -> type[BaseMode
     match detail["loc"]:
         case (*_, "demand", str(branch), _):
             return _DEMANDS[branch]
-        case (*_, str(parent), _):
+        case (*_, str(parent), int(), _) | (*_, str(parent), _):
             return _INNER[parent]
         case _:
             return model
@@ -238,4 +248,7 @@ _INNER: Mapping[str, type[BaseModel]] = {
     "clients": ClientsTable,
     "sine": SineTable,
     "<table>": NicTable,  # the branch of `nic` that is one
+    "switch": SwitchTable,
+    "port_group": PortGroupTable,
+    "kernel_port": KernelPortTable,
 }

@@ -8,16 +8,18 @@ the user all mistakes. Only a file that is no TOML ends at its first.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cluster.inventory.assembly import Draft, assemble
 from cluster.inventory.checks import check
 from cluster.inventory.demands import TraceShelf
+from cluster.inventory.licence_settings import licence_settings
+from cluster.inventory.licences import LicenceSettings
 from cluster.inventory.lines import line_of, lines_of
-from cluster.inventory.model import DrsSettings, MigrationSettings, Scenario
+from cluster.inventory.model import DrsSettings, HaSettings, MigrationSettings, Scenario
 from cluster.inventory.names import NAME_RULE, is_name, slug
-from cluster.inventory.problems import Findings, Problem, ScenarioProblems, key_text, shown
+from cluster.inventory.problems import Findings, Key, Problem, ScenarioProblems, key_text, shown
 from cluster.inventory.reading import read_tables
 from cluster.inventory.rule_checks import check_rules
 
@@ -64,16 +66,18 @@ def loads(text: str, *, file: str, directory: Path) -> Scenario:
     assemble(draft)
     check(draft)
     check_rules(draft)
+    licences = licence_settings(draft)
     name = draft.tables.scenario.name
     if name is not None and not is_name(name):
         findings.add(("scenario", "name"), f"{shown(name)} is no safe name", NAME_RULE)
     if findings:
         raise ScenarioProblems(_problems(findings, text, document, file))
-    return _scenario(draft, name or slug(Path(file).stem), directory)
+    return _scenario(draft, name or slug(Path(file).stem), licences, directory)
 
 
-def _scenario(draft: Draft, name: str, directory: Path) -> Scenario:
+def _scenario(draft: Draft, name: str, licences: LicenceSettings, directory: Path) -> Scenario:
     table = draft.tables.scenario
+    evc = table.evc_features
     return Scenario(
         name=name,
         duration_s=table.duration_s,
@@ -86,6 +90,9 @@ def _scenario(draft: Draft, name: str, directory: Path) -> Scenario:
         rules=tuple(draft.rules),
         drs=DrsSettings(**draft.tables.drs.model_dump()),
         migration=MigrationSettings(**draft.tables.migration.model_dump()),
+        ha=HaSettings(**draft.tables.ha.model_dump()),
+        evc_features=None if evc is None else tuple(evc),
+        licences=licences,
         faults=draft.tables.faults.faults(),
         events=tuple(sorted(draft.events, key=lambda event: event.at_s)),
         directory=str(directory),
@@ -104,6 +111,15 @@ def _parse(text: str, file: str) -> Mapping[str, object]:
         raise _one(file, "lists or tables are nested too deeply", "a flat file") from error
     except ValueError as error:  # a number of thousands of digits
         raise _one(file, f"no TOML: {error}", "shorter numbers") from error
+
+
+def located(path: str | Path, found: Iterable[tuple[Key, str, str]]) -> tuple[Problem, ...]:
+    """Return what is wrong with a file that could be read, each (key, wrong, right) with its line."""
+    text = Path(path).read_bytes().decode("utf-8-sig")
+    findings = Findings()
+    for key, wrong, right in found:
+        findings.add(key, wrong, right)
+    return _problems(findings, text, _parse(text, str(path)), str(path))
 
 
 def _one(file: str, wrong: str, right: str, *, line: int | None = None) -> ScenarioProblems:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from cluster.inventory.cluster_tables import EventTable, HaTable, LicencesTable
 from cluster.inventory.demand_tables import (
     ConstantDemand,
     SineDemand,
@@ -22,13 +23,17 @@ from cluster.inventory.demand_tables import (
     UniformDemand,
 )
 from cluster.inventory.fault_tables import FaultsTable
+from cluster.inventory.network_tables import (
+    KernelPortTable,
+    NicTable,
+    PortGroupTable,
+    SwitchTable,
+)
 from cluster.inventory.tables import (
     ClientsTable,
     DrsTable,
-    EventTable,
     HostTable,
     MigrationTable,
-    NicTable,
     RuleTable,
     ScenarioFile,
     ScenarioTable,
@@ -42,6 +47,9 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`[scenario]`": ScenarioTable,
     "`[[host]]`": HostTable,
     "`nic` of a host, as a table": NicTable,
+    "`[[host.switch]]`": SwitchTable,
+    "`[[host.switch.port_group]]`": PortGroupTable,
+    "`[[host.switch.kernel_port]]`": KernelPortTable,
     "`[[vm]]`": VmTable,
     "`clients` of a VM": ClientsTable,
     "`demand` as `{constant = …}`": ConstantDemand,
@@ -53,6 +61,8 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`[[rule]]`": RuleTable,
     "`[drs]`": DrsTable,
     "`[migration]`": MigrationTable,
+    "`[ha]`": HaTable,
+    "`[licences]`": LicencesTable,
     "`[faults]`": FaultsTable,
     "`[[event]]`": EventTable,
 }
@@ -105,7 +115,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**needed**"
     match field.default:
-        case None | {}:
+        case None | {} | []:
             return "–"
         case Enum() as choice:
             return f'`"{choice.value}"`'

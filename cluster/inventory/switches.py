@@ -1,6 +1,7 @@
 """A host's virtual networking: switches, their cards, and the port groups on them."""
 
 from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, NetmaskValueError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,3 +44,17 @@ class VirtualSwitch:
     nics: tuple[str, ...] = ()
     port_groups: tuple[PortGroup, ...] = ()
     kernel_ports: tuple[KernelPort, ...] = ()
+
+
+def interface_of(port: KernelPort) -> IPv4Interface | None:
+    """Return a port's address in its subnet; None if the two are no such thing."""
+    return interface(port.ip_address, port.subnet_mask)
+
+
+def interface(address: str, mask: str) -> IPv4Interface | None:
+    """Return an address in its subnet; None if the two are no such thing."""
+    try:
+        IPv4Address(mask)  # a prefix length is not what the form asks for
+        return IPv4Interface(f"{address}/{mask}")
+    except (AddressValueError, NetmaskValueError, ValueError):
+        return None

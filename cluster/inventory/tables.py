@@ -7,11 +7,12 @@ docs/scenarios.md and the cures in messages all come from them.
 """
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from cluster.inventory.cluster_tables import EventTable, HaTable, LicencesTable
 from cluster.inventory.demand_tables import DemandShape
 from cluster.inventory.fault_tables import FaultsTable
 from cluster.inventory.fields import (
@@ -28,6 +29,7 @@ from cluster.inventory.fields import (
     by_type,
     default_of,
 )
+from cluster.inventory.licence_terms import FEATURE_NAMES, FeatureName
 from cluster.inventory.model import (
     Automation,
     ClientsSpec,
@@ -37,11 +39,12 @@ from cluster.inventory.model import (
     Mode,
     Placement,
     Profile,
+    RestartPriority,
     RuleKind,
     Scenario,
-    TimedKind,
     VmSpec,
 )
+from cluster.inventory.network_tables import NicName, NicTable, SwitchTable
 
 
 class ScenarioTable(Table):
@@ -63,18 +66,15 @@ class ScenarioTable(Table):
         default_of(Scenario, "placement"),
         description="How hosts are laid over the nodes of a Ray cluster.",
     )
-
-
-class NicTable(Table):
-    """A host's VMotion network card."""
-
-    name: str = Field("vmnic0", description="Name of the card.")
-    rate_mbit_s: Annotated[float, Field(gt=0, le=1e7)] | None = Field(
-        None, description="Rate of each direction in Mbit/s; unlimited if it is left out."
+    evc_features: list[str] | None = Field(
+        default_of(Scenario, "evc_features"),
+        description="With profile vsphere: the CPU features that guests see on all hosts, an EVC "
+        "baseline; off if left out.",
     )
 
 
-NicName = Literal["1GbE", "10GbE", "unlimited"]
+Sockets = Annotated[int, Field(ge=1, le=1024)]
+FeatureOfHost = Annotated[FeatureName, Field(strict=False)]
 
 
 class HostTable(Table):
@@ -110,6 +110,32 @@ class HostTable(Table):
     )
     node_labels: dict[str, str] = Field(
         {}, description="Labels that the Ray node it runs on must have (`ray start --labels`)."
+    )
+    cpu_features: list[str] = Field(
+        [], description="What its CPUs offer beyond their family's common part, such as sse4."
+    )
+    sockets: Sockets = Field(
+        default_of(HostSpec, "sockets"), description="Processors, as licences count them."
+    )
+    cores_per_socket: Sockets = Field(
+        default_of(HostSpec, "cores_per_socket"),
+        description="Cores of a processor; with more than four it takes more licences.",
+    )
+    features: list[FeatureOfHost] | None = Field(
+        default_of(HostSpec, "features"),
+        description="Where there are licences: what it is licensed for, of "
+        + ", ".join(f"`{name}`" for name in FEATURE_NAMES)
+        + "; all that there are enough licences for if left out.",
+    )
+    vmotion: bool = Field(
+        default_of(HostSpec, "vmotion"),
+        description="Configured for VMotion: Licensed Features, Add-Ons.",
+    )
+    other_nics: list[str] = Field([], description="Names of its further cards.")
+    switch: list[SwitchTable] = Field(
+        [],
+        description="`[[host.switch]]` tables: its virtual switches. Without any its networking is "
+        "not described, and taken to be right.",
     )
 
 
@@ -196,6 +222,27 @@ class VmTable(Table):
     downtime_s_max: PositiveSeconds | None = Field(
         default_of(VmSpec, "downtime_s_max"),
         description="Its own downtime limit; the cluster's if left out.",
+    )
+    restart_priority: Annotated[RestartPriority, Field(strict=False)] = Field(
+        default_of(VmSpec, "restart_priority"),
+        description="When HA restarts it after its host's failure.",
+    )
+    local_devices: list[str] = Field(
+        [], description="Devices connected to what only its host has, such as a local ISO image."
+    )
+    cpu_affinity: list[Annotated[int, Field(ge=0, le=1023)]] = Field(
+        [], description="The host's CPUs that it is bound to; not bound if left out."
+    )
+    clustered: bool = Field(
+        default_of(VmSpec, "clustered"),
+        description="It shares a disk with another VM of a cluster (MSCS).",
+    )
+    swap_datastore: str | None = Field(
+        default_of(VmSpec, "swap_datastore"),
+        description="Datastore with its swap file; the one of its disks if left out.",
+    )
+    masked_features: list[str] = Field(
+        [], description="CPU features that are hidden from the guest."
     )
     seed: Seed | None = Field(
         None,
@@ -284,23 +331,6 @@ class MigrationTable(Table):
     )
 
 
-class EventTable(Table):
-    """Something that happens at a given time."""
-
-    at_s: Seconds = Field(description="When, in seconds after all VMs are up.")
-    kind: Annotated[TimedKind, Field(strict=False)] = Field(description="What happens.")
-    vms: Names = Field(description="Names of VMs, or patterns with `*`.")
-    demand: DemandShape | None = Field(
-        None, description="For kind demand: the new demand; its time starts at at_s."
-    )
-    destination: str | None = Field(
-        None, description="For kind migrate: a host; DRS chooses if left out."
-    )
-    mode: Annotated[Mode, Field(strict=False)] | None = Field(
-        None, description="For kind migrate: how memory moves; the cluster's mode if left out."
-    )
-
-
 class ScenarioFile(Table):
     """A scenario: a cluster, its rules and policies, and what happens to it."""
 
@@ -314,6 +344,13 @@ class ScenarioFile(Table):
     migration: MigrationTable = Field(
         default_factory=lambda: MigrationTable.model_validate({}),
         description="The [migration] table.",
+    )
+    ha: HaTable = Field(
+        default_factory=lambda: HaTable.model_validate({}), description="The [ha] table."
+    )
+    licences: LicencesTable = Field(
+        default_factory=lambda: LicencesTable.model_validate({}),
+        description="The [licences] table.",
     )
     faults: FaultsTable = Field(
         default_factory=lambda: FaultsTable.model_validate({}), description="The [faults] table."

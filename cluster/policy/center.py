@@ -7,20 +7,27 @@ import numpy as np
 from cluster.inventory.model import Scenario
 from cluster.migration.spec import Result
 from cluster.policy.balancing import Balance, Balancing, OpenRecommendation
-from cluster.policy.configuring import reconfigure_host, reconfigure_vm, take_licences
+from cluster.policy.configuring import reconfigure_host, reconfigure_vm
 from cluster.policy.ha import Suspicion
+from cluster.policy.licences import Licences
+from cluster.policy.licensing import Status
 from cluster.policy.links import Links
 from cluster.policy.maintenance import RETRY_S, Maintenance
 from cluster.policy.messages import (
+    CalendarTold,
     CancelRequested,
     Command,
     CommitRequested,
     DrsConfigured,
     Event,
+    FeaturesTicked,
+    FeaturesUnticked,
     HostConnected,
     HostFailed,
     HostReconfigured,
-    LicencesChecked,
+    LicenceServerBack,
+    LicenceServerLost,
+    LicencesOffered,
     LinksMeasured,
     LoadSampled,
     MaintenanceCancelled,
@@ -46,7 +53,7 @@ from cluster.policy.moving import Moving
 from cluster.policy.powering import Powering
 from cluster.policy.shares import Shares
 from cluster.policy.state import ClusterState, HostState, PowerState
-from cluster.policy.timetable import Timetable
+from cluster.policy.timetable import Asked, Timetable
 
 
 class Center:
@@ -65,12 +72,18 @@ class Center:
         self._timetable = Timetable(self.state, self._moving, self._powering)
         self._suspicion = Suspicion(scenario.ha.isolation_s_max)
         self._shares = Shares(self.state)
+        self._licences = Licences(self.state)
         self._stopping = False
 
     @property
     def wake_at(self) -> float | None:
         """When to send `Ticked` if nothing else happens; ask again after each event."""
-        due = (self._balancing.next_s, self._timetable.next_s, self._suspicion.wake_at)
+        due = (
+            self._balancing.next_s,
+            self._timetable.next_s,
+            self._suspicion.wake_at,
+            self._licences.next_s,
+        )
         return min((at for at in due if at is not None), default=None)
 
     def scenario_s(self, now: float) -> float:
@@ -85,6 +98,10 @@ class Center:
     def balance(self) -> Balance:
         """Return the cluster's balance now, as DRS computes it."""
         return self._balancing.balance()
+
+    def licences(self, *, now: float) -> Status | None:
+        """Return what the right to use features rests on; None before the calendar is known."""
+        return self._licences.status(now=now)
 
     def recommendations(self) -> tuple[OpenRecommendation, ...]:
         """Return what waits for somebody's consent, the most urgent first."""
@@ -142,8 +159,17 @@ class Center:
                 return self._maintain(event, now, rng)
             case DrsConfigured() | PassRequested() | RecommendationsApproved():
                 return self._operate_drs(event, now, rng)
-            case HostReconfigured() | VmReconfigured() | LicencesChecked():
+            case HostReconfigured() | VmReconfigured():
                 return self._reconfigure(event, now)
+            case (
+                CalendarTold()
+                | LicencesOffered()
+                | FeaturesTicked()
+                | FeaturesUnticked()
+                | LicenceServerLost()
+                | LicenceServerBack()
+            ):
+                return [*self._licences.handle(event, now=now), *self._room_came(now)]
             case LoadSampled():
                 return []
 
@@ -243,9 +269,17 @@ class Center:
     def _ticked(self, now: float, rng: np.random.Generator) -> list[Command]:
         return [
             *self._hosts_failed(self._suspicion.lost(now=now), now),
-            *self._timetable.due(now=now),
+            *self._licences.due(now=now),
+            *self._timed(now, rng),
             *self._balancing.tick(now=now, rng=rng),
         ]
+
+    def _timed(self, now: float, rng: np.random.Generator) -> list[Command]:
+        """What the scenario wants now; some of it as if somebody had asked for it."""
+        commands: list[Command] = []
+        for one in self._timetable.due(now=now):
+            commands += self._handle(one, now, rng) if isinstance(one, Asked) else [one]
+        return commands
 
     def _recommended(
         self, event: Recommended, now: float, rng: np.random.Generator
@@ -308,14 +342,11 @@ class Center:
                 self._balancing.hurry(now)
                 return self._balancing.tick(now=now, rng=rng)
 
-    def _reconfigure(
-        self, event: HostReconfigured | VmReconfigured | LicencesChecked, now: float
-    ) -> list[Command]:
+    def _reconfigure(self, event: HostReconfigured | VmReconfigured, now: float) -> list[Command]:
         match event:
             case HostReconfigured(spec=spec):
                 commands = reconfigure_host(self.state, spec)
+                commands += self._licences.resized(spec.name, now=now)
             case VmReconfigured(spec=vm):
                 commands = reconfigure_vm(self.state, vm)
-            case LicencesChecked(lacking=lacking):
-                commands = take_licences(self.state, lacking)
         return [*commands, *self._room_came(now)]

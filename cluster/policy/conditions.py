@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from cluster.inventory.model import HostSpec, Mode, Profile
-from cluster.policy.networking import interface_of, vmotion_port
+from cluster.inventory.switches import interface_of
+from cluster.policy.networking import vmotion_port
 from cluster.policy.question import Question
 
 _GIGABIT_BYTES_PER_SECOND = 125e6
@@ -157,6 +158,11 @@ def licence(question: Question) -> Iterator[str]:
         for facts in (question.moment.source, question.moment.destination):
             if facts is not None and facts.unlicensed:
                 yield facts.unlicensed
+
+
+def esx_licence(question: Question) -> Iterator[str]:
+    if question.moment is not None and question.moment.destination.may_not_run:
+        yield question.moment.destination.may_not_run
 
 
 def host_state(question: Question) -> Iterator[str]:

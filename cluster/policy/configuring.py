@@ -1,7 +1,7 @@
 """Configuration that changes while the cluster runs: what preflight reads next time."""
 
+from cluster.inventory.licence_terms import Feature
 from cluster.inventory.model import HostSpec, VmSpec
-from cluster.policy.licence_terms import Feature
 from cluster.policy.messages import Command, Record, Topic
 from cluster.policy.state import ClusterState
 
@@ -40,24 +40,6 @@ def reconfigure_vm(state: ClusterState, spec: VmSpec) -> list[Command]:
         return [_note(Topic.VM, "configure_refused", text)]
     record.spec = spec
     return [_note(Topic.VM, "configured", f"{spec.name} is configured anew", vm=spec.name)]
-
-
-def take_licences(
-    state: ClusterState, lacking: tuple[tuple[str, Feature, str], ...]
-) -> list[Command]:
-    """Take what hosts may not do now; say what has changed."""
-    commands: list[Command] = []
-    for name, host in state.hosts.items():
-        now = {feature: why for at, feature, why in lacking if at == name and why}
-        gone = [why for feature, why in now.items() if feature not in host.lacking]
-        back = [feature.title for feature in host.lacking if feature not in now]
-        host.lacking = now
-        if gone:
-            commands.append(_note(Topic.HOST, "unlicensed", "; ".join(gone), host=name))
-        if back:
-            text = f"{name} is licensed for {', '.join(back)} again"
-            commands.append(_note(Topic.HOST, "licensed", text, host=name))
-    return commands
 
 
 def _note(topic: Topic, what: str, text: str, **fields: object) -> Record:

@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from cluster.inventory.demand import Constant
 from cluster.inventory.model import GuestSpec, HostSpec, VmSpec
-from cluster.inventory.switches import KernelPort
-from cluster.policy.networking import interface_of
+from cluster.inventory.switches import KernelPort, interface_of
 
 _NO_GUEST = GuestSpec(program="")
 _NO_DEMAND = Constant(mhz=0.0)
@@ -71,7 +70,7 @@ def host_kind(spec: HostSpec) -> HostSpec:
         replace(switch, kernel_ports=tuple(_subnet(port) for port in switch.kernel_ports))
         for switch in spec.switches
     )
-    return replace(spec, name="", fault_domain="", switches=switches)
+    return replace(spec, name="", fault_domain="", features=None, switches=switches)
 
 
 def _subnet(port: KernelPort) -> KernelPort:

@@ -8,12 +8,10 @@ r"""Licence files in FlexLM's text form: read, write, sign, check, combine.
 Of other vendors' lines only the first two words are understood; they are kept as they were.
 Source of the form: FLEXnet Licensing End User Guide, appendix B.
 
-A signature is an HMAC, as the standard library has no public-key signatures. So the licence
-server that checks files could also sign them: whoever reads its key can forge a licence.
+Lines are signed one by one with the vendor's private key and checked with the public one, so a
+licence server cannot make licences, and lines of several files can stand together in one.
 """
 
-import hashlib
-import hmac
 import re
 import shlex
 from collections import Counter
@@ -21,8 +19,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from cluster.policy.licence_terms import FEATURES, Feature, Product
+from cluster.inventory.licence_terms import FEATURES, Feature, Product
 from cluster.policy.problems import Problem
+from cluster.policy.signatures import fits, signature_of
 
 VENDOR = "VMOTIONLM"
 VERSION = "3.0"
@@ -82,13 +81,9 @@ def write(file: LicenceFile) -> str:
     return "\n".join(lines) + "\n"
 
 
-def sign(increment: Increment, key: bytes) -> Increment:
+def sign(increment: Increment, private_key: bytes) -> Increment:
     """Return the line with the vendor's signature over everything else in it."""
-    return replace(increment, signature=_signature(increment, key))
-
-
-def _signature(increment: Increment, key: bytes) -> str:
-    return hmac.new(key, _terms(increment).encode(), hashlib.sha256).hexdigest()[:32]
+    return replace(increment, signature=signature_of(_terms(increment), private_key))
 
 
 def _terms(one: Increment) -> str:
@@ -196,15 +191,15 @@ def _day(text: str) -> date | None:
 # Judging.
 
 
-def check(file: LicenceFile, key: bytes, *, now: float) -> list[Problem]:
+def check(file: LicenceFile, public_key: bytes, *, now: float) -> list[Problem]:
     """Return every reason why a line of ours is not good now: edited, expired, doubled."""
     today = day_of(now)
     problems: list[Problem] = []
     seen: set[tuple[int, Feature]] = set()
     for one in file.increments:
         name = f"{one.feature.title} licence {one.serial}"
-        if not hmac.compare_digest(_signature(one, key).encode(), one.signature.encode()):
-            text = f"{name}: the signature does not fit, so the line has been edited"
+        if not fits(one.signature, _terms(one), public_key):
+            text = f"{name}: the signature does not fit, so it was edited or is another vendor's"
             problems.append(_problem("signature", text, "Ask the vendor for the file again."))
         elif one.feature not in FEATURES[one.product] or one.count < 1:
             problems.append(_problem("form", f"{name}: no such thing was ever sold"))

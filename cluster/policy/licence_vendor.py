@@ -1,4 +1,8 @@
-"""The vendor's side of a purchase: an order becomes an activation code, a code a licence file."""
+"""The vendor's side of a purchase: an order becomes an activation code, a code a licence file.
+
+`key` is the vendor's private key. Only the vendor turns codes into files, so a code needs no
+signature that others could check: 8 bytes of an HMAC keep it short enough to be typed.
+"""
 
 import base64
 import binascii
@@ -7,8 +11,8 @@ import hmac
 import struct
 from datetime import timedelta
 
+from cluster.inventory.licence_terms import FEATURES, Order, Product
 from cluster.policy.licence_file import Increment, LicenceFile, day_of, sign
-from cluster.policy.licence_terms import FEATURES, Order, Product
 from cluster.policy.problems import Problem
 
 _PRODUCTS = tuple(Product)

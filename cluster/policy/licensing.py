@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from enum import Enum
 
+from cluster.inventory.licence_terms import HOST_FEATURES, NEEDS, Feature
 from cluster.policy import licence_file
 from cluster.policy.licence_file import LicenceFile, day_of
-from cluster.policy.licence_terms import HOST_FEATURES, NEEDS, Feature
 from cluster.policy.problems import Problem
 
 DAY_S = 86_400.0
@@ -48,14 +49,20 @@ class Status:
     days_left: int | None
     uses: tuple[Use, ...]
 
+    @property
+    def text(self) -> str:
+        """In words, such as "evaluation, 60 days left"."""
+        if self.days_left is None:
+            return self.mode.value
+        return f"{self.mode.value}, {self.days_left} day{'' if self.days_left == 1 else 's'} left"
+
 
 class Licensing:
     """Owns the installed file and what is ticked on hosts; time is Unix seconds."""
 
-    def __init__(self, needs: Mapping[str, int], key: bytes, *, began_s: float) -> None:
+    def __init__(self, needs: Mapping[str, int], *, began_s: float) -> None:
         """`needs`: how many licences of a feature each host takes; see `licences_needed`."""
         self._needs = dict(needs)
-        self._key = key
         self._began_s = began_s
         self._file: LicenceFile | None = None
         self._ticked: dict[str, list[Feature]] = {host: [] for host in needs}
@@ -63,13 +70,13 @@ class Licensing:
 
     # The licence server.
 
-    def install(self, file: LicenceFile, *, now: float) -> list[Problem]:
+    def install(self, file: LicenceFile, vendor_key: bytes, *, now: float) -> list[Problem]:
         """Install a file in place of the last one, or return every reason why not.
 
-        Refused too when it would not cover what hosts use now. The first one ends the
+        `vendor_key` is public, and that of the vendor whom the administrator trusts. Refused too when it would not cover what hosts use now. The first one ends the
         evaluation.
         """
-        problems = licence_file.check(file, self._key, now=now)
+        problems = licence_file.check(file, vendor_key, now=now)
         if not file.increments:
             text = "there is no licence of this product in the file"
             problems.append(Problem(check="form", text=text, cure="Install another file."))
@@ -89,6 +96,20 @@ class Licensing:
         self._away_since_s = None
 
     # Hosts.
+
+    def count(self, host: str, needed: int) -> None:
+        """Count a host that is new, or takes another number of licences from now on."""
+        self._needs[host] = needed
+        self._ticked.setdefault(host, [])
+
+    def forget(self, host: str) -> None:
+        """A host has left: what it was licensed for is free."""
+        self._needs.pop(host, None)
+        self._ticked.pop(host, None)
+
+    def ticked(self, host: str) -> tuple[Feature, ...]:
+        """Return what a host has been given, whether there are licences for it now or not."""
+        return tuple(self._ticked[host])
 
     def tick(self, host: str, feature: Feature, *, now: float) -> list[Problem]:
         """Give a host a feature, or return every reason why not."""
@@ -150,10 +171,9 @@ class Licensing:
         return ""
 
     def lacking_all(self, *, now: float) -> tuple[tuple[str, Feature, str], ...]:
-        """Return every (host, feature, why) that may not be used now, as `LicencesChecked` takes it.
+        """Return every (host, feature, why) that may not be used now.
 
-        It changes when something is installed or ticked, and by itself only at midnight UTC, or
-        when the evaluation or the grace period ends: see `ends_at`.
+        It changes when something is installed or ticked, and by itself only when `ends_at` says.
         """
         return tuple(
             (host, feature, why)
@@ -162,14 +182,19 @@ class Licensing:
             if (why := self.lacking(host, feature, now=now))
         )
 
-    def ends_at(self, *, now: float) -> float:
-        """Return the next moment at which rights may end by themselves."""
-        due = [(now // DAY_S + 1.0) * DAY_S]
+    def ends_at(self, *, now: float) -> float | None:
+        """Return the next moment at which rights end by themselves; None if none ever does.
+
+        Licences end with the UTC day that is their last.
+        """
         if self._file is None:
-            due.append(self._began_s + EVALUATION_S)
-        elif self._away_since_s is not None:
-            due.append(self._away_since_s + GRACE_S)
-        return min(at_s for at_s in due if at_s > now)
+            due = [self._began_s + EVALUATION_S]
+        else:
+            last_days = {one.expires for one in self._file.increments if one.expires is not None}
+            due = [_midnight_after(day) for day in last_days]
+            if self._away_since_s is not None:
+                due.append(self._away_since_s + GRACE_S)
+        return min((at_s for at_s in due if at_s > now), default=None)
 
     def mode(self, *, now: float) -> Mode:
         """Return what the right to use features rests on now."""
@@ -241,6 +266,10 @@ class Licensing:
                 cure = "Purchase more, or release hosts."
                 problems.append(Problem(check="insufficient", text=text, cure=cure))
         return problems
+
+
+def _midnight_after(day: date) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() + DAY_S
 
 
 def _count(file: LicenceFile, feature: Feature, now: float) -> int:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cluster.inventory.demand import Demand
+from cluster.inventory.licence_terms import Feature
 from cluster.inventory.model import DrsSettings, HostSpec, Mode, VmSpec
 from cluster.migration.spec import MigrationSpec, Outcome, Trigger
 from cluster.policy.facts import HostLoad
-from cluster.policy.licence_terms import Feature
+from cluster.policy.licence_file import LicenceFile
 from drs import Plan, Policy, Snapshot
 
 # Events.
@@ -100,10 +101,47 @@ class VmReconfigured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LicencesChecked:
-    """Which host may not use which feature now, and why; all others may."""
+class CalendarTold:
+    """It is this moment in Unix seconds: licences begin with the first one, and expire by it.
 
-    lacking: tuple[tuple[str, Feature, str], ...] = ()
+    To be sent before the hosts connect, and again when the driver's clock has begun anew.
+    """
+
+    unix_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicencesOffered:
+    """Somebody wants this file in place of the installed one; the vendor's key says who signed it."""
+
+    file: LicenceFile
+    vendor_key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturesTicked:
+    """Somebody wants hosts licensed for features."""
+
+    hosts: tuple[str, ...]
+    features: tuple[Feature, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturesUnticked:
+    """Somebody takes features from hosts, and what needs them; None is all: a release."""
+
+    hosts: tuple[str, ...]
+    features: tuple[Feature, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicenceServerLost:
+    """The licence server does not answer any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicenceServerBack:
+    """The licence server answers again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,8 +261,13 @@ Event = (
     | RecommendationsApproved
     | HostReconfigured
     | VmReconfigured
-    | LicencesChecked
     | LinksMeasured
+    | CalendarTold
+    | LicencesOffered
+    | FeaturesTicked
+    | FeaturesUnticked
+    | LicenceServerLost
+    | LicenceServerBack
     | VmStarted
     | VmEnded
     | Started
@@ -257,6 +300,13 @@ class PowerOff:
     """End a VM on a host."""
 
     vm: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailHost:
+    """Let a host die with every VM on it, as the scenario wants; `HostFailed` follows."""
+
     host: str
 
 
@@ -384,6 +434,7 @@ class Record:
 Command = (
     PowerOn
     | PowerOff
+    | FailHost
     | StartMigration
     | CancelMigration
     | TellPeerLost

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface, NetmaskValueError
 
 from cluster.inventory.model import HostSpec
-from cluster.inventory.switches import KernelPort, VirtualSwitch
+from cluster.inventory.switches import KernelPort, VirtualSwitch, interface, interface_of
 from cluster.policy.problems import Problem
 
 
@@ -68,19 +67,6 @@ def vmotion_port(host: HostSpec) -> KernelPort | None:
     )
 
 
-def interface_of(port: KernelPort) -> IPv4Interface | None:
-    """Return a port's address in its subnet; None if the two are no such thing."""
-    return _interface(port.ip_address, port.subnet_mask)
-
-
-def _interface(address: str, mask: str) -> IPv4Interface | None:
-    try:
-        IPv4Address(mask)  # a prefix length is not what the form asks for
-        return IPv4Interface(f"{address}/{mask}")
-    except (AddressValueError, NetmaskValueError, ValueError):
-        return None
-
-
 def _form_problems(setup: VMotionSetup) -> Iterator[Problem]:
     if not setup.label:
         yield _problem("label", "the port group has no label", "Name it, for example VMotion.")
@@ -96,14 +82,12 @@ def _form_problems(setup: VMotionSetup) -> Iterator[Problem]:
         )
     if not setup.ip_address or not setup.subnet_mask:
         return
-    interface = _interface(setup.ip_address, setup.subnet_mask)
-    if interface is None:
+    ours = interface(setup.ip_address, setup.subnet_mask)
+    if ours is None:
         text = f"{setup.ip_address} with mask {setup.subnet_mask} is no address in a subnet"
         yield _problem("ip address", text, "Fill in four numbers from 0 to 255 for each.")
-    elif interface.ip in (interface.network.network_address, interface.network.broadcast_address):
-        text = (
-            f"{setup.ip_address} is the number of the subnet {interface.network} or its broadcast"
-        )
+    elif ours.ip in (ours.network.network_address, ours.network.broadcast_address):
+        text = f"{setup.ip_address} is the number of the subnet {ours.network} or its broadcast"
         yield _problem("ip address", text, "Choose an address between them.")
 
 
@@ -149,8 +133,8 @@ def _new_switch_problems(host: HostSpec, setup: VMotionSetup) -> Iterator[Proble
 
 
 def _address_problems(setup: VMotionSetup, others: list[HostSpec]) -> Iterator[Problem]:
-    interface = _interface(setup.ip_address or "", setup.subnet_mask or "")
-    if interface is None:
+    ours = interface(setup.ip_address or "", setup.subnet_mask or "")
+    if ours is None:
         return
     for other in others:
         for switch in other.switches:
@@ -158,12 +142,12 @@ def _address_problems(setup: VMotionSetup, others: list[HostSpec]) -> Iterator[P
                 theirs = interface_of(port)
                 if theirs is None:
                     continue
-                if theirs.ip == interface.ip:
-                    text = f"{interface.ip} is the address of {port.label} on {other.name}"
+                if theirs.ip == ours.ip:
+                    text = f"{ours.ip} is the address of {port.label} on {other.name}"
                     yield _problem("ip address", text, "Choose an address of its own.")
-                elif setup.vmotion and port.vmotion and theirs.network != interface.network:
+                elif setup.vmotion and port.vmotion and theirs.network != ours.network:
                     text = (
-                        f"{interface.network} is not the subnet of VMotion on {other.name}, "
+                        f"{ours.network} is not the subnet of VMotion on {other.name}, "
                         f"{theirs.network}"
                     )
                     yield _problem("subnet", text, "Give all hosts addresses of one subnet.")

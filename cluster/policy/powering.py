@@ -1,8 +1,8 @@
 """VMs on and off: in which order they are powered on and where, and what ends them."""
 
+from cluster.inventory.licence_terms import Feature
 from cluster.inventory.model import RestartPriority
 from cluster.policy.ha import failover_slots, restart_order
-from cluster.policy.licence_terms import Feature
 from cluster.policy.messages import Command, PowerOff, PowerOn, Record, Topic, VmEnded, VmStarted
 from cluster.policy.placement import best_host
 from cluster.policy.preflight import admissible

@@ -130,6 +130,13 @@ CHECKS: tuple[Check, ...] = (
         find=conditions.licence,
     ),
     Check(
+        name="esx licence",
+        reads="the destination's licence for ESX Server",
+        cure="Install a licence that covers the host.",
+        find=conditions.esx_licence,
+        at_power_on=True,
+    ),
+    Check(
         name="host state",
         reads="the states of both hosts",
         cure="Choose a connected host, or wait until this one is.",

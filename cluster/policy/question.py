@@ -14,6 +14,7 @@ class HostFacts:
         answers: It can send a VM away.
         takes_vms: It can take one; a host that enters maintenance mode cannot.
         unlicensed: Why it may not use VMotion; "" is licensed.
+        may_not_run: Why it may not run VMs at all; likewise.
         serves_faults: Its kernel can carry post-copy.
     """
 
@@ -22,6 +23,7 @@ class HostFacts:
     takes_vms: bool
     unlicensed: str
     serves_faults: bool
+    may_not_run: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from cluster.inventory.licence_terms import Feature
 from cluster.inventory.model import Automation
-from cluster.policy.licence_terms import Feature
 from cluster.policy.preflight import lasting_problems
 from cluster.policy.rules import rules_of
 from cluster.policy.state import ClusterState, HostRecord, HostState, PowerState, VmRecord

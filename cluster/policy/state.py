@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from cluster.inventory.demand import Demand
+from cluster.inventory.licence_terms import Feature
 from cluster.inventory.model import HostSpec, Scenario, VmSpec
 from cluster.migration.spec import MigrationSpec
 from cluster.policy.kinds import Kinds, host_kind, vm_kind
-from cluster.policy.licence_terms import Feature
+from cluster.policy.licensing import Licensing
 from cluster.policy.links import Links
 from cluster.policy.ownership import Ownership
 from cluster.policy.question import HostFacts
@@ -64,6 +65,7 @@ class HostRecord:
             answers=self.answers,
             takes_vms=self.state is HostState.CONNECTED,
             unlicensed=self.lacking.get(Feature.VMOTION, ""),
+            may_not_run=self.lacking.get(Feature.ESX, ""),
             serves_faults=self.serves_faults,
         )
 
@@ -129,6 +131,7 @@ class ClusterState:
         migrations: Those that have not ended, in the order they were asked for.
         overhead_s: Smoothed downtime of past migrations without the copying, for predictions.
         began_s: When the scenario's clock started; None until everything is up.
+        licensing: The rights of each host; None until the calendar is known.
         residents: The VMs of each host by name, and under None those that are off: what a
             decision about one host asks for must not cost a look at every VM.
         links: Measured payload bytes a second from one host's node to another's.
@@ -143,6 +146,7 @@ class ClusterState:
     migrations: dict[str, MigrationRecord] = field(default_factory=dict)
     overhead_s: float = 0.01
     began_s: float | None = None
+    licensing: Licensing | None = None
     residents: dict[str | None, dict[str, VmRecord]] = field(init=False)
     links: Links = field(default_factory=Links)
     vm_kinds: Kinds[VmSpec] = field(default_factory=lambda: Kinds(vm_kind))

@@ -1,13 +1,28 @@
-"""What the scenario wants at its times: demand, migrations, cancels, VMs off."""
+"""What the scenario wants at its times: demand, migrations, maintenance, failures."""
 
 from collections import deque
+from collections.abc import Iterator
 
 from cluster.inventory.model import TimedEvent, TimedKind
 from cluster.migration.spec import Trigger
-from cluster.policy.messages import Command, MigrationRequested, Record, SetDemand, Topic
+from cluster.policy.messages import (
+    Command,
+    FailHost,
+    LicenceServerBack,
+    LicenceServerLost,
+    MaintenanceEnded,
+    MaintenanceRequested,
+    MigrationRequested,
+    Record,
+    SetDemand,
+    Topic,
+)
 from cluster.policy.moving import Moving
 from cluster.policy.powering import Powering
 from cluster.policy.state import ClusterState, VmRecord
+
+# What the scenario asks for as a person would.
+Asked = MaintenanceRequested | MaintenanceEnded | LicenceServerLost | LicenceServerBack
 
 
 class Timetable:
@@ -30,14 +45,14 @@ class Timetable:
         """Nothing more happens."""
         self._events.clear()
 
-    def due(self, *, now: float) -> list[Command]:
-        """Let happen what is due."""
-        commands: list[Command] = []
+    def due(self, *, now: float) -> Iterator[Command | Asked]:
+        """Let happen what is due, one thing after another."""
         while (next_s := self.next_s) is not None and next_s <= now:
-            commands += self._happen(self._events.popleft(), now)
-        return commands
+            event = self._events.popleft()
+            yield from self._to_vms(event, now)
+            yield from _to_hosts(event)
 
-    def _happen(self, event: TimedEvent, now: float) -> list[Command]:
+    def _to_vms(self, event: TimedEvent, now: float) -> list[Command]:
         commands: list[Command] = []
         for name in event.vms:
             vm = self._state.vms[name]
@@ -88,3 +103,17 @@ class Timetable:
             return [*cancelled, *self._powering.power_off(vm, reason)]
         vm.off_wanted = reason
         return cancelled
+
+
+def _to_hosts(event: TimedEvent) -> Iterator[Command | Asked]:
+    match event.kind:
+        case TimedKind.MAINTENANCE:
+            yield from (MaintenanceRequested(host=host, wait=event.wait) for host in event.hosts)
+        case TimedKind.END_MAINTENANCE:
+            yield from (MaintenanceEnded(host=host) for host in event.hosts)
+        case TimedKind.HOST_FAILURE:
+            yield from (FailHost(host=host) for host in event.hosts)
+        case TimedKind.LICENCE_SERVER_LOST:
+            yield LicenceServerLost()
+        case TimedKind.LICENCE_SERVER_BACK:
+            yield LicenceServerBack()

@@ -19,13 +19,17 @@ from cluster.migration.messages import CancelRequested as MachineCancelRequested
 from cluster.migration.spec import MigrationSpec, Outcome, Result, not_begun
 from cluster.policy.center import Center
 from cluster.policy.facts import HostLoad, VmLoad
+from cluster.policy.licences import begins_unix_s
+from cluster.policy.licensing import DAY_S
 from cluster.policy.messages import (
+    CalendarTold,
     CancelMigration,
     CloseMigration,
     Command,
     CommitRequested,
     Discard,
     Event,
+    FailHost,
     GrantCommit,
     HostConnected,
     HostFailed,
@@ -146,6 +150,9 @@ class World:
 
     def start(self) -> None:
         """Connect the hosts, power on the VMs, start the scenario's clock."""
+        # Whole days, so that the hour at which it is simulated makes no difference.
+        today_s = time.time() // DAY_S * DAY_S
+        self.feed(CalendarTold(unix_s=begins_unix_s(self.scenario, today_s)))
         for host in self.scenario.hosts:
             self.feed(HostConnected(host=host.name, serves_faults=self._serves_faults))
         self.clock.run_until(0.0)
@@ -252,6 +259,8 @@ class World:
                 self._power_on(command)
             case PowerOff(vm=vm):
                 self._power_off(vm)
+            case FailHost(host=host):
+                self.clock.after(0.0, lambda: self.fail_host(host))
             case StartMigration(spec=spec):
                 self._start_migration(spec)
             case CancelMigration(migration=migration):

@@ -1,10 +1,13 @@
 """Small clusters, and a Center driven by hand: one event, one second."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 
 from cluster.inventory.demand import Constant
+from cluster.inventory.licence_terms import Product
+from cluster.inventory.licences import NO_LICENCES, LicenceSettings
 from cluster.inventory.model import (
     DrsSettings,
     GuestSpec,
@@ -18,6 +21,7 @@ from cluster.migration.spec import Downtime, MigrationSpec, Outcome, Result, Tri
 from cluster.policy.center import Center
 from cluster.policy.facts import HostLoad, VmLoad
 from cluster.policy.messages import (
+    CalendarTold,
     Command,
     CommitRequested,
     Event,
@@ -33,6 +37,7 @@ from cluster.policy.messages import (
 )
 
 GIGABIT = 125e6
+TODAY_S = datetime(2026, 6, 15, 12, tzinfo=UTC).timestamp()
 
 
 def host(name: str, **fields) -> HostSpec:
@@ -95,7 +100,9 @@ class Hand:
         return [c.text for c in self.send(event, at=at) if isinstance(c, Record)]
 
     def up(self) -> "Hand":
-        """Connect all hosts, start all VMs and the clock, at second 0."""
+        """Tell the day, connect all hosts, start all VMs and the clock, at second 0."""
+        if self.state.scenario.licences != NO_LICENCES:
+            self.send(CalendarTold(unix_s=TODAY_S), at=0.0)
         for spec in self.state.scenario.hosts:
             event = HostConnected(host=spec.name, serves_faults=self.serves_faults)
             self.start(self.send(event, at=0.0))
@@ -146,5 +153,7 @@ def slow(downtime_s: float) -> Downtime:
     return Downtime(commit_s=downtime_s)
 
 
+# Enough of everything, from a vendor of the scenario's own.
+LICENCES = LicenceSettings(products=((Product.ENTERPRISE, 9), (Product.VIRTUALCENTER, 1)))
 LIMITS_OF_ONE = MigrationSettings(per_host_max=1)
 SLOW_CARD = Nic(rate_bytes_per_second=GIGABIT)

@@ -4,25 +4,26 @@ from dataclasses import replace
 
 import pytest
 
+from cluster.inventory.licence_terms import Feature
 from cluster.inventory.model import DrsSettings
 from cluster.inventory.switches import VirtualSwitch
-from cluster.policy.licence_terms import Feature
 from cluster.policy.messages import (
+    FeaturesTicked,
+    FeaturesUnticked,
     GrantCommit,
     HostFailed,
     HostReconfigured,
-    LicencesChecked,
     MaintenanceRequested,
     RefuseCommit,
     VmReconfigured,
 )
 from cluster.policy.snapshot import snapshot_of
 from drs import Automation
-from tests.policy.building import LIMITS_OF_ONE, Hand, scenario, vm
+from tests.policy.building import LICENCES, LIMITS_OF_ONE, Hand, scenario, vm
 
 
 def hand_of(*vms, **fields) -> Hand:
-    return Hand(scenario("abc", vms or [vm("v", "a")], **fields)).up()
+    return Hand(scenario("abc", vms or [vm("v", "a")], licences=LICENCES, **fields)).up()
 
 
 def vm_with(hand: Hand, name: str = "v", **fields) -> VmReconfigured:
@@ -33,8 +34,8 @@ def host_with(hand: Hand, name: str, **fields) -> HostReconfigured:
     return HostReconfigured(spec=replace(hand.state.hosts[name].spec, **fields))
 
 
-def unlicensed(name: str, feature: Feature = Feature.VMOTION) -> LicencesChecked:
-    return LicencesChecked(lacking=((name, feature, f"{name} is not licensed"),))
+def unlicensed(name: str, feature: Feature = Feature.VMOTION) -> FeaturesUnticked:
+    return FeaturesUnticked(hosts=(name,), features=(feature,))
 
 
 @pytest.mark.parametrize(
@@ -88,9 +89,13 @@ def test_a_change_to_the_better_lets_it_go():
 
 def test_licences_that_go_and_come_are_said_once():
     hand = hand_of()
-    assert ["a is not licensed"] == hand.notes(unlicensed("a"))
-    assert [] == hand.notes(unlicensed("a"))
-    assert ["a is licensed for VMotion again"] == hand.notes(LicencesChecked())
+    assert ["a gives back its licences: HA", "a is not licensed for HA"] == hand.notes(
+        unlicensed("a", Feature.HA)
+    )
+    assert ["a gives back its licences: nothing"] == hand.notes(unlicensed("a", Feature.HA))
+    assert ["a is licensed for HA"] == hand.notes(
+        FeaturesTicked(hosts=("a",), features=(Feature.HA,))
+    )
 
 
 @pytest.mark.parametrize("feature", [Feature.VMOTION, Feature.DRS])
@@ -133,9 +138,9 @@ def test_vmotion_is_turned_on_only_with_a_licence():
     hand = hand_of()
     hand.send(host_with(hand, "a", vmotion=False))
     hand.send(unlicensed("a"))
-    assert ["a: VMotion is not turned on, a is not licensed"] == hand.notes(
+    assert ["a: VMotion is not turned on, a is not licensed for VMotion"] == hand.notes(
         host_with(hand, "a", vmotion=True)
     )
-    hand.send(LicencesChecked())
+    hand.send(FeaturesTicked(hosts=("a",), features=(Feature.VMOTION,)))
     hand.send(host_with(hand, "a", vmotion=True))
     assert hand.state.hosts["a"].spec.vmotion

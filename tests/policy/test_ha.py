@@ -2,14 +2,14 @@
 
 import pytest
 
+from cluster.inventory.licence_terms import Feature
 from cluster.inventory.model import HaSettings, RestartPriority
 from cluster.migration.spec import Result
 from cluster.policy.ha import Suspicion, failover_slots, restart_order
-from cluster.policy.licence_terms import Feature
 from cluster.policy.messages import (
+    FeaturesUnticked,
     HostConnected,
     HostFailed,
-    LicencesChecked,
     MigrationEnded,
     NodeLost,
     PowerOff,
@@ -19,7 +19,7 @@ from cluster.policy.messages import (
 )
 from cluster.policy.ownership import Record as Owner
 from cluster.policy.state import HostState, PowerState
-from tests.policy.building import Hand, host, outcome, scenario, vm
+from tests.policy.building import LICENCES, Hand, host, outcome, scenario, vm
 
 HA = HaSettings(enabled=True, failures_tolerated=0, isolation_s_max=15.0)
 
@@ -136,8 +136,8 @@ def test_what_is_not_protected_stays_off(settings, priority):
 
 
 def test_a_host_without_a_licence_for_ha_is_not_protected():
-    hand = protected(vm("v", "a"))
-    hand.send(LicencesChecked(lacking=(("a", Feature.HA, "a is not licensed for HA"),)))
+    hand = protected(vm("v", "a"), licences=LICENCES)
+    hand.send(FeaturesUnticked(hosts=("a",), features=(Feature.HA,)))
     assert {} == restarts(fails(hand, "a"))
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cluster.inventory.demand import Constant
+from cluster.inventory.licence_terms import Feature
 from cluster.inventory.model import (
     DrsSettings,
     HaSettings,
@@ -19,15 +20,18 @@ from cluster.inventory.model import (
 )
 from cluster.migration.spec import Result, Trigger
 from cluster.policy.center import Center
-from cluster.policy.licence_terms import Feature
 from cluster.policy.messages import (
+    CalendarTold,
     CancelRequested,
     CommitRequested,
     DrsConfigured,
+    FeaturesTicked,
+    FeaturesUnticked,
     GrantCommit,
     HostConnected,
     HostFailed,
-    LicencesChecked,
+    LicenceServerBack,
+    LicenceServerLost,
     MaintenanceCancelled,
     MaintenanceEnded,
     MaintenanceRequested,
@@ -50,7 +54,7 @@ from cluster.policy.messages import (
 )
 from cluster.policy.state import HostState, PowerState
 from drs import Plan, PlanStatus
-from tests.policy.building import host, outcome, scenario, vm
+from tests.policy.building import LICENCES, TODAY_S, host, outcome, scenario, vm
 from tests.policy.test_balancing import move, plan
 
 HOSTS = ["a", "b", "c"]
@@ -71,6 +75,7 @@ def small_cluster():
         drs=DrsSettings(interval_s=4.0, plan_age_s_max=6.0),
         migration=MigrationSettings(per_host_max=PER_HOST_MAX),
         ha=HaSettings(enabled=True, failures_tolerated=0, isolation_s_max=3.0),
+        licences=LICENCES,
         rules=(RuleSpec(name="apart", kind=RuleKind.ANTI_AFFINITY, vms=("v0", "v1")),),
     )
 
@@ -108,6 +113,7 @@ class Anything(RuleBasedStateMachine):
 
     @initialize(serves=st.booleans())
     def connect(self, serves):
+        self.feed(CalendarTold(unix_s=TODAY_S))
         for name in HOSTS:
             self.feed(HostConnected(host=name, serves_faults=serves))
         self.feed(Started())
@@ -139,7 +145,16 @@ class Anything(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(HOSTS), feature=st.sampled_from(Feature), lacks=st.booleans())
     def licences_change(self, name, feature, lacks):
-        self.feed(LicencesChecked(lacking=((name, feature, "no licence"),) if lacks else ()))
+        change = FeaturesUnticked if lacks else FeaturesTicked
+        self.feed(change(hosts=(name,), features=(feature,)))
+
+    @rule(there=st.booleans())
+    def the_licence_server_comes_and_goes(self, there):
+        self.feed(LicenceServerBack() if there else LicenceServerLost())
+
+    @rule(days=st.floats(0.0, 20.0))
+    def the_calendar_jumps(self, days):
+        self.feed(CalendarTold(unix_s=TODAY_S + days * 86_400.0))
 
     @rule(name=st.sampled_from(VMS), devices=st.booleans(), memory_mib=st.sampled_from([256, 300]))
     def a_vm_is_configured(self, name, devices, memory_mib):

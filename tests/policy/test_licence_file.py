@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.inventory.licence_terms import FEATURES, Feature, Product
 from cluster.policy.licence_file import (
     DEFAULT_SERVER,
     Increment,
@@ -17,9 +18,10 @@ from cluster.policy.licence_file import (
     sign,
     write,
 )
-from cluster.policy.licence_terms import FEATURES, Feature, Product
+from cluster.policy.signatures import public_key_of
 
-KEY = b"the vendor's key"
+KEY = b"the vendor's private key".ljust(32)
+PUBLIC = public_key_of(KEY)
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC).timestamp()
 OTHERS = """\
 # What another vendor has sold.
@@ -114,7 +116,7 @@ def test_every_line_that_is_none_is_named(line):
 
 
 def test_a_good_file_has_no_problem():
-    assert [] == check(file(), KEY, now=NOW)
+    assert [] == check(file(), PUBLIC, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -132,11 +134,11 @@ def test_a_good_file_has_no_problem():
 )
 def test_an_edited_line_is_refused(fields):
     edited = file(replace(increment(), **fields))
-    assert "signature" in checks(check(edited, KEY, now=NOW))
+    assert "signature" in checks(check(edited, PUBLIC, now=NOW))
 
 
 def test_a_file_of_another_vendors_key_is_refused():
-    assert ["signature"] == checks(check(file(), b"another key", now=NOW))
+    assert ["signature"] == checks(check(file(), b"another key".ljust(32), now=NOW))
 
 
 @pytest.mark.parametrize(
@@ -144,23 +146,23 @@ def test_a_file_of_another_vendors_key_is_refused():
     [(date(2026, 6, 14), ["expiry"]), (date(2026, 6, 15), []), (None, [])],
 )
 def test_a_licence_is_good_through_its_last_day(expires, problems):
-    assert problems == checks(check(file(increment(expires=expires)), KEY, now=NOW))
+    assert problems == checks(check(file(increment(expires=expires)), PUBLIC, now=NOW))
 
 
 def test_a_licence_from_the_future_is_not_good_yet():
-    found = check(file(increment(issued=date(2026, 6, 16))), KEY, now=NOW)
+    found = check(file(increment(issued=date(2026, 6, 16))), PUBLIC, now=NOW)
     assert ["expiry"] == checks(found)
 
 
 def test_a_licence_that_is_there_twice_is_refused():
-    assert ["duplicate"] == checks(check(file(increment(), increment()), KEY, now=NOW))
+    assert ["duplicate"] == checks(check(file(increment(), increment()), PUBLIC, now=NOW))
     _, problems = combine([file(), file()])
     assert ["duplicate"] == checks(problems)
 
 
 def test_one_code_may_license_several_features():
     both = file(increment(Feature.DRS), increment(Feature.HA))
-    assert [] == check(both, KEY, now=NOW)
+    assert [] == check(both, PUBLIC, now=NOW)
 
 
 def test_all_problems_are_found_at_once():
@@ -169,7 +171,7 @@ def test_all_problems_are_found_at_once():
         increment(serial=18, expires=date(2026, 1, 2)),
         increment(serial=18, expires=date(2026, 1, 2)),
     )
-    assert ["signature", "expiry", "expiry", "duplicate"] == checks(check(bad, KEY, now=NOW))
+    assert ["signature", "expiry", "expiry", "duplicate"] == checks(check(bad, PUBLIC, now=NOW))
 
 
 def test_files_of_two_licence_servers_do_not_combine():
@@ -182,7 +184,7 @@ def test_files_of_two_licence_servers_do_not_combine():
 @given(st.text(max_size=300))
 def test_any_text_is_read_and_checked_without_an_error(text):
     found, _ = read(text)
-    check(found, KEY, now=NOW)
+    check(found, PUBLIC, now=NOW)
 
 
 @given(st.integers(0, 200), st.characters(min_codepoint=32, max_codepoint=126))
@@ -191,7 +193,7 @@ def test_no_single_character_can_be_changed_unseen(at, character):
     at = text.index("INCREMENT") + at % len(text[text.index("INCREMENT") :].rstrip())
     changed = text[:at] + character + text[at + 1 :]
     found, problems = read(changed)
-    problems += check(found, KEY, now=NOW)
+    problems += check(found, PUBLIC, now=NOW)
     # Spaces and the case of a month carry no meaning.
     same = found.increments == file().increments
     assert same or problems or not found.increments

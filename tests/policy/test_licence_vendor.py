@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.inventory.licence_terms import FEATURES, Feature, Order, Product, licences_needed
 from cluster.policy.licence_file import LicenceFile, check, combine
-from cluster.policy.licence_terms import FEATURES, Feature, Order, Product, licences_needed
 from cluster.policy.licence_vendor import activate, order_problems, purchase
 from cluster.policy.problems import Problem
+from cluster.policy.signatures import public_key_of
 
-KEY = b"the vendor's key"
+KEY = b"the vendor's private key".ljust(32)
+PUBLIC = public_key_of(KEY)
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC).timestamp()
 
 ORDERS = st.builds(
@@ -29,7 +31,7 @@ def test_a_code_holds_the_whole_order(order, serial):
     assert isinstance(file, LicenceFile)
     assert list(FEATURES[order.product]) == [one.feature for one in file.increments]
     assert {(order.count, serial)} == {(one.count, one.serial) for one in file.increments}
-    assert [] == check(file, KEY, now=NOW)
+    assert [] == check(file, PUBLIC, now=NOW)
 
 
 def test_a_code_is_typed_by_people():
@@ -46,7 +48,9 @@ def test_what_the_vendor_did_not_print_is_no_code(text):
 
 
 def test_a_code_of_another_vendor_is_no_code():
-    (code,) = purchase((Order(product=Product.STARTER, count=2),), b"another key", first_serial=1)
+    (code,) = purchase(
+        (Order(product=Product.STARTER, count=2),), b"another key".ljust(32), first_serial=1
+    )
     assert isinstance(activate(code, KEY, now=NOW), Problem)
 
 
@@ -73,7 +77,7 @@ def test_codes_of_one_purchase_combine():
     codes = purchase(orders, KEY, first_serial=5)
     files = [activate(code, KEY, now=NOW) for code in codes]
     combined, problems = combine(file for file in files if isinstance(file, LicenceFile))
-    assert [] == problems + check(combined, KEY, now=NOW)
+    assert [] == problems + check(combined, PUBLIC, now=NOW)
     assert {5, 6} == {one.serial for one in combined.increments}
 
 

@@ -5,12 +5,14 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from cluster.inventory.licence_terms import HOST_FEATURES, Feature, Order, Product
 from cluster.policy.licence_file import LicenceFile, combine
-from cluster.policy.licence_terms import HOST_FEATURES, Feature, Order, Product
 from cluster.policy.licence_vendor import activate, purchase
 from cluster.policy.licensing import DAY_S, EVALUATION_S, GRACE_S, Licensing, Mode
+from cluster.policy.signatures import public_key_of
 
-KEY = b"the vendor's key"
+KEY = b"the vendor's private key".ljust(32)
+PUBLIC = public_key_of(KEY)
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC).timestamp()
 
 
@@ -29,7 +31,7 @@ def order(product: Product, count: int = 1, **fields) -> Order:
 
 def evaluation() -> Licensing:
     """Hosts a and b take one licence each, c takes two."""
-    return Licensing({"a": 1, "b": 1, "c": 2}, KEY, began_s=NOW)
+    return Licensing({"a": 1, "b": 1, "c": 2}, began_s=NOW)
 
 
 def licensed(enterprise: int = 2, vmotion: int = 0, center: int = 1) -> Licensing:
@@ -37,7 +39,7 @@ def licensed(enterprise: int = 2, vmotion: int = 0, center: int = 1) -> Licensin
     orders = [order(Product.ENTERPRISE, enterprise)]
     orders += [order(Product.VMOTION, vmotion)] if vmotion else []
     orders += [order(Product.VIRTUALCENTER, center)] if center else []
-    assert [] == licensing.install(bought(*orders), now=NOW)
+    assert [] == licensing.install(bought(*orders), PUBLIC, now=NOW)
     return licensing
 
 
@@ -153,12 +155,12 @@ def test_virtualcenter_is_not_ticked_on_hosts():
 def test_vmotion_a_la_carte_completes_standard():
     licensing = evaluation()
     file = bought(order(Product.STANDARD, 2), order(Product.VIRTUALCENTER))
-    licensing.install(file, now=NOW)
+    licensing.install(file, PUBLIC, now=NOW)
     licensing.tick("a", Feature.ESX, now=NOW)
     assert licensing.tick("a", Feature.VMOTION, now=NOW)
     more = bought(order(Product.VMOTION, 2), first_serial=9)
     both, _ = combine([file, more])
-    assert [] == licensing.install(both, now=NOW)
+    assert [] == licensing.install(both, PUBLIC, now=NOW)
     assert [] == licensing.tick("a", Feature.VMOTION, now=NOW)
 
 
@@ -172,8 +174,8 @@ def test_a_bad_file_is_refused_and_the_last_one_stays():
         (good := bought(order(Product.ENTERPRISE))),
         increments=tuple(replace(one, count=99) for one in good.increments),
     )
-    assert {"signature"} == {p.check for p in licensing.install(edited, now=NOW)}
-    assert ["form"] == [p.check for p in licensing.install(LicenceFile(), now=NOW)]
+    assert {"signature"} == {p.check for p in licensing.install(edited, PUBLIC, now=NOW)}
+    assert ["form"] == [p.check for p in licensing.install(LicenceFile(), PUBLIC, now=NOW)]
     assert "" == licensing.lacking("a", Feature.DRS, now=NOW)
 
 
@@ -182,7 +184,7 @@ def test_a_file_too_small_for_what_is_used_is_refused_with_what_is_missing():
     for host in ("a", "b", "c"):
         tick_all(licensing, host)
     small = bought(order(Product.ENTERPRISE, 2), order(Product.VIRTUALCENTER))
-    texts = [problem.text for problem in licensing.install(small, now=NOW)]
+    texts = [problem.text for problem in licensing.install(small, PUBLIC, now=NOW)]
     assert "hosts use 4 ESX Server licences, the file has 2: 2 are missing" in texts
     assert 4 == len(texts)
 
@@ -194,7 +196,7 @@ def test_expired_licences_leave_the_last_hosts_without():
         order(Product.STANDARD, 1, days=10),
         order(Product.VIRTUALCENTER),
     )
-    licensing.install(file, now=NOW)
+    licensing.install(file, PUBLIC, now=NOW)
     licensing.tick("b", Feature.ESX, now=NOW)
     licensing.tick("a", Feature.ESX, now=NOW)
     later = NOW + 11 * DAY_S
@@ -245,11 +247,24 @@ def test_all_that_is_lacking_at_once():
 
 
 def test_when_to_look_again():
-    midnight = datetime(2026, 6, 16, tzinfo=UTC).timestamp()
-    assert midnight == evaluation().ends_at(now=NOW)
     ends = NOW + EVALUATION_S
-    assert ends == evaluation().ends_at(now=ends - 1.0)
-    assert midnight + EVALUATION_S == evaluation().ends_at(now=ends)
+    assert ends == evaluation().ends_at(now=NOW)
+    assert evaluation().ends_at(now=ends) is None
     licensing = licensed()
+    assert licensing.ends_at(now=NOW) is None
     licensing.server_lost(now=NOW)
     assert NOW + GRACE_S == licensing.ends_at(now=NOW + GRACE_S - 1.0)
+    assert licensing.ends_at(now=NOW + GRACE_S) is None
+
+
+def test_licences_end_with_their_last_day():
+    licensing = evaluation()
+    file = bought(order(Product.ENTERPRISE, 4, days=10), order(Product.VIRTUALCENTER))
+    assert [] == licensing.install(file, PUBLIC, now=NOW)
+    tick_all(licensing, "a")
+    midnight = datetime(2026, 6, 25, tzinfo=UTC).timestamp()
+    assert midnight == licensing.ends_at(now=NOW)
+    assert "" == licensing.lacking("a", Feature.ESX, now=midnight - 1.0)
+    assert "there are too few ESX Server licences for a" == licensing.lacking(
+        "a", Feature.ESX, now=midnight
+    )

@@ -104,6 +104,7 @@ OTHERS = {
     "gigabit": of_source(nic=Nic(rate_bytes_per_second=1.25e7)),
     "vmotion enabled": of_destination(vmotion=False),
     "licence": of_end("source", unlicensed="a is not licensed for VMotion"),
+    "esx licence": of_end("destination", may_not_run="b is not licensed for ESX Server"),
     "host state": of_end("destination", takes_vms=False, state="entering maintenance mode"),
     "size": of_vm(memory_mib=2048),
     "capacity": of_moment(free_mib=255),

@@ -43,6 +43,23 @@ NEEDS: dict[Feature, tuple[Feature, ...]] = {
 HOST_FEATURES = (Feature.ESX, Feature.VMOTION, Feature.DRS, Feature.HA)
 
 
+class FeatureName(Enum):
+    """A feature of hosts as it is typed in a scenario file or on a command line."""
+
+    ESX = "esx"
+    VMOTION = "vmotion"
+    DRS = "drs"
+    HA = "ha"
+
+    @property
+    def feature(self) -> Feature:
+        """The feature that is meant."""
+        return Feature[self.name]
+
+
+FEATURE_NAMES = tuple(name.value for name in FeatureName)
+
+
 class Product(Enum):
     """What an order names. VMotion alone is for Starter and Standard; Enterprise contains it."""
 
