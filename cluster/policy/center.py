@@ -53,7 +53,7 @@ from cluster.policy.moving import Moving
 from cluster.policy.powering import Powering
 from cluster.policy.shares import Shares
 from cluster.policy.state import ClusterState, HostState, PowerState
-from cluster.policy.timetable import Asked, Timetable
+from cluster.policy.timetable import Timetable, Wanted
 
 
 class Center:
@@ -278,7 +278,7 @@ class Center:
         """What the scenario wants now; some of it as if somebody had asked for it."""
         commands: list[Command] = []
         for one in self._timetable.due(now=now):
-            commands += self._handle(one, now, rng) if isinstance(one, Asked) else [one]
+            commands += self._handle(one, now, rng) if isinstance(one, Wanted) else [one]
         return commands
 
     def _recommended(

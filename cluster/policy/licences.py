@@ -21,7 +21,7 @@ from cluster.policy.messages import (
     Record,
     Topic,
 )
-from cluster.policy.problems import Problem, in_words
+from cluster.policy.problems import Problem, as_data, in_words
 from cluster.policy.signatures import public_key_of
 from cluster.policy.state import ClusterState
 
@@ -237,8 +237,7 @@ def _in_order(features: tuple[Feature, ...]) -> list[Feature]:
 def _refused(text: str, problems: tuple[Problem, ...], **fields: object) -> Record:
     """Say no; the problems are there as data too."""
     why = in_words(problems)
-    data = tuple({"check": p.check, "text": p.text, "cure": p.cure} for p in problems)
-    named = (*fields.items(), ("problems", data))
+    named = (*fields.items(), ("problems", as_data(problems)))
     return Record(
         topic=Topic.CLUSTER,
         what="licences_refused",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cluster.inventory.licence_terms import Feature
 from cluster.policy.messages import Command, Record, Topic
 from cluster.policy.preflight import admissible
 from cluster.policy.problems import in_words
@@ -48,8 +49,14 @@ def blocked(state: ClusterState, host: str) -> tuple[Blocked, ...]:
 
 
 def _against(state: ClusterState, vm: str, host: str, usage: Usage) -> str:
-    problems = admissible(state, state.vms[vm], host, usage, on_the_way=True)
-    return in_words(problems) or f"{host} is free, and DRS has not planned it"
+    record = state.vms[vm]
+    if problems := admissible(state, record, host, usage, on_the_way=True):
+        return in_words(problems)
+    # DRS evacuates, so it has to be licensed at both ends; by hand the VM may well go there.
+    for end in (record.host, host):
+        if end is not None and (why := state.hosts[end].lacking.get(Feature.DRS)):
+            return f"{host} is free, but {why}"
+    return f"{host} is free, and DRS has not planned it"
 
 
 class Maintenance:

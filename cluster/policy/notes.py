@@ -1,13 +1,16 @@
 """What the story says of migrations: one sentence each, and the same as data."""
 
+from collections.abc import Sequence
+
 from cluster.migration.spec import MigrationSpec, Outcome, Result
 from cluster.policy.messages import MigrationRequested, Record, Topic
+from cluster.policy.problems import Problem, as_data
 
 
 def refused(
-    asked: MigrationRequested | MigrationSpec, reason: str, *, checks: tuple[str, ...] = ()
+    asked: MigrationRequested | MigrationSpec, reason: str, problems: Sequence[Problem] = ()
 ) -> Record:
-    """A migration that was asked for does not begin; `checks` are preflight's that forbid it."""
+    """A migration that was asked for does not begin; what preflight found is there as data."""
     fields: tuple[tuple[str, object], ...] = (
         ("vm", asked.vm),
         ("destination", asked.destination),
@@ -16,8 +19,9 @@ def refused(
     )
     if isinstance(asked, MigrationSpec):
         fields = (("migration", asked.id), ("source", asked.source), *fields)
-    if checks:
-        fields = (*fields, ("checks", checks))
+    if problems:
+        checks = tuple(problem.check for problem in problems)
+        fields = (*fields, ("checks", checks), ("problems", as_data(tuple(problems))))
     return Record(
         topic=Topic.MIGRATION,
         what="refused",

@@ -20,6 +20,11 @@ class Problem:
     warning: bool = False
 
 
+def as_data(problems: "list[Problem] | tuple[Problem, ...]") -> tuple[dict[str, str], ...]:
+    """Return them as an entry of the story has them."""
+    return tuple({"check": p.check, "text": p.text, "cure": p.cure} for p in problems)
+
+
 def in_words(problems: "list[Problem] | tuple[Problem, ...]") -> str:
     """Return all texts in one line."""
     return "; ".join(problem.text for problem in problems)

@@ -22,7 +22,7 @@ from cluster.policy.powering import Powering
 from cluster.policy.state import ClusterState, VmRecord
 
 # What the scenario asks for as a person would.
-Asked = MaintenanceRequested | MaintenanceEnded | LicenceServerLost | LicenceServerBack
+Wanted = MaintenanceRequested | MaintenanceEnded | LicenceServerLost | LicenceServerBack
 
 
 class Timetable:
@@ -45,7 +45,7 @@ class Timetable:
         """Nothing more happens."""
         self._events.clear()
 
-    def due(self, *, now: float) -> Iterator[Command | Asked]:
+    def due(self, *, now: float) -> Iterator[Command | Wanted]:
         """Let happen what is due, one thing after another."""
         while (next_s := self.next_s) is not None and next_s <= now:
             event = self._events.popleft()
@@ -105,7 +105,7 @@ class Timetable:
         return cancelled
 
 
-def _to_hosts(event: TimedEvent) -> Iterator[Command | Asked]:
+def _to_hosts(event: TimedEvent) -> Iterator[Command | Wanted]:
     match event.kind:
         case TimedKind.MAINTENANCE:
             yield from (MaintenanceRequested(host=host, wait=event.wait) for host in event.hosts)

@@ -69,5 +69,4 @@ def _hopeful(state: ClusterState, blocked: list[tuple[MigrationRecord, list[Prob
 
 def _refuse(state: ClusterState, record: MigrationRecord, problems: list[Problem]) -> Command:
     del state.migrations[record.spec.id]
-    checks = tuple(problem.check for problem in problems)
-    return refused(record.spec, in_words(problems), checks=checks)
+    return refused(record.spec, in_words(problems), problems)
