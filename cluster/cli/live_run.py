@@ -16,6 +16,7 @@ from cluster.cli.showing import live_state
 from cluster.inventory.model import Scenario
 from cluster.observe.exporter import Exporter
 from cluster.observe.live import View
+from cluster.observe.logs import QUIET, RunLog
 from cluster.observe.record import Engine, EventKind, EventRow, Integrity, Summary
 from cluster.observe.serving import ADDRESS, MetricsServer, host_targets
 from cluster.observe.summary import summarise
@@ -56,6 +57,7 @@ def run_live(
     server: MetricsServer,
     address: str | None,
     host_metrics: HostMetrics | None = None,
+    log: RunLog = QUIET,
 ) -> LiveRun:
     """Run it; whatever happens, nothing of it is left running.
 
@@ -63,7 +65,7 @@ def run_live(
         NoRay: If there is no Ray to run on.
         ClusterFailed: If the cluster does not come up or stops answering.
     """
-    run = _Run(scenario, view=view, exporter=exporter, server=server)
+    run = _Run(scenario, view=view, exporter=exporter, server=server, log=log)
     with contextlib.ExitStack() as open_until_the_end:
         enter = open_until_the_end.enter_context
         enter(terminated_as_interrupt())
@@ -91,13 +93,19 @@ class _Run:
     """One run's loop and what it has learnt so far."""
 
     def __init__(
-        self, scenario: Scenario, *, view: View, exporter: Exporter, server: MetricsServer
+        self,
+        scenario: Scenario,
+        *,
+        view: View,
+        exporter: Exporter,
+        server: MetricsServer,
+        log: RunLog,
     ) -> None:
         self._scenario = scenario
         self._screen = view
         self._exporter = exporter
         self._footnotes: tuple[str, ...] = (f"metrics: {server.url}",)
-        self._recorder = Recorder(scenario, exporter)
+        self._recorder = Recorder(scenario, exporter, log)
         self._audits: list[Audit] | None = None
         self._failures: list[str] = []
         self._interrupted = False

@@ -61,6 +61,20 @@ def main() -> None:
 @click.option("--seed", type=click.IntRange(0), help="Instead of the scenario's own seed.")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds to run for.")
 @click.option("--plain", is_flag=True, help="Print lines even on a terminal.")
+@click.option(
+    "--log",
+    metavar="FILE",
+    envvar="VMOTION_LOG",
+    help="Add a line of JSON for everything that happens, when it happens; - is stderr. Without it "
+    "there are none. Also $VMOTION_LOG.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    envvar="VMOTION_LOG_LEVEL",
+    help="Of the log. debug tells each step of each migration. Also $VMOTION_LOG_LEVEL.",
+)
 def run(
     scenario: str,
     out: str | None,
@@ -72,6 +86,8 @@ def run(
     seed: int | None,
     duration: float | None,
     plain: bool,
+    log: str | None,
+    log_level: str,
 ) -> None:
     """Run a scenario live on Ray, with real memory and real migrations.
 
@@ -83,6 +99,7 @@ def run(
       vmotion run examples/quickstart.toml --out out
       vmotion run examples/quickstart.toml --json | jq .downtime_s
       vmotion run my.toml --ray-address 10.0.0.1:6379 --metrics-port 9500 --host-metrics
+      vmotion run my.toml --log run.log --log-level debug
     """
     try:
         from cluster.cli.run import run_command
@@ -98,6 +115,8 @@ def run(
             seed=seed,
             duration_s=duration,
             plain=plain,
+            log=log,
+            log_level=log_level,
         )
     except KeyboardInterrupt:
         click.echo("vmotion: interrupted; nothing is left running", err=True)

@@ -12,6 +12,7 @@ from cluster.guests.clients import Gaps
 from cluster.inventory.model import MIB, Scenario
 from cluster.migration.spec import Trigger
 from cluster.observe.exporter import ActiveMigration, Exporter, Stalls
+from cluster.observe.logs import QUIET, RunLog
 from cluster.observe.record import (
     DrsPass,
     EventKind,
@@ -46,8 +47,9 @@ class Recorder:
         began_unix_s: When the run's time was 0, as exactly as a look is quick; None before.
     """
 
-    def __init__(self, scenario: Scenario, exporter: Exporter) -> None:
+    def __init__(self, scenario: Scenario, exporter: Exporter, log: RunLog = QUIET) -> None:
         self._scenario = scenario
+        self._log = log
         self._exporter = exporter
         self.events: list[EventRow] = []
         self.migrations: list[MigrationRow] = []
@@ -103,6 +105,7 @@ class Recorder:
 
     def _happening(self, one: Happening) -> EventRow:
         record = one.record
+        self._log.happened(one.time_s, record)
         if (record.topic, record.what) == (Topic.DRS, "pass"):
             self._pass(one.time_s, record)
         if (row := refused_row(one.time_s, record, self._scenario)) is not None:
@@ -122,6 +125,7 @@ class Recorder:
 
     def _problem(self, time_s: float, text: str) -> EventRow:
         self.problems.append(text)
+        self._log.failed(time_s, text)
         return EventRow(time_s=time_s, kind=EventKind.INTEGRITY_FAILED, text=text)
 
     def _verification(self, found: Verification) -> EventRow | None:
@@ -135,6 +139,7 @@ class Recorder:
         wrong = found.error or f"{found.mismatched_pages} of {found.pages} pages differ"
         text = f"{found.vm} after {found.migration}: {wrong}"
         self.problems.append(text)
+        self._log.failed(self._sampled_s, text, migration=found.migration, vm=found.vm)
         return EventRow(
             time_s=self._sampled_s, kind=EventKind.INTEGRITY_FAILED, text=text, vm=found.vm
         )
@@ -192,6 +197,7 @@ class Recorder:
         )
         self.migrations.append(row)
         self.rounds += round_rows(ended.spec, ended.outcome)
+        self._log.migrated(ended.spec, ended.outcome, ended.story)
         self.spans.append(migration_span(ended.spec, ended.outcome, ended.story))
         self._exporter.migration_ended(
             row,

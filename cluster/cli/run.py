@@ -49,6 +49,8 @@ def run_command(
     seed: int | None,
     duration_s: float | None,
     plain: bool,
+    log: str | None = None,
+    log_level: str = "info",
 ) -> int:
     """Run a scenario live and return the exit status; every error is a message, not a traceback."""
     scenario = load_scenario(path, seed=seed, duration_s=duration_s)
@@ -62,6 +64,7 @@ def run_command(
     from cluster.cli.live_run import HostMetrics, run_live
     from cluster.observe.exporter import Exporter
     from cluster.observe.live import PlainView, open_view
+    from cluster.observe.logs import Level, open_log
     from cluster.observe.serving import MetricsServer, PortTakenError
     from cluster.observe.tracing import TracingMissingError, tracing_from
 
@@ -73,7 +76,10 @@ def run_command(
         tracing = tracing_from(os.environ)
         if out is not None:
             Path(out).mkdir(parents=True, exist_ok=True)
-        with MetricsServer(exporter.registry, port=metrics_port) as server:
+        with (
+            open_log(log, Level[log_level.upper()]) as lines,
+            MetricsServer(exporter.registry, port=metrics_port) as server,
+        ):
             console.print(f"metrics: {server.url}", highlight=False)
             with view:
                 finished = run_live(
@@ -83,6 +89,7 @@ def run_command(
                     server=server,
                     address=ray_address,
                     host_metrics=HostMetrics(per_vm=vm_metrics) if host_metrics else None,
+                    log=lines,
                 )
     except (PortTakenError, TracingMissingError) as error:
         return complain(str(error), BAD_INPUT)

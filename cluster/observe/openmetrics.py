@@ -119,14 +119,29 @@ def _replayed(rows: RunRows) -> tuple[list[float], dict[str, list[list[_Series]]
     exporter.hosts_known({host.name: host.memory_mib * MIB for host in rows.scenario.hosts})
     taking = _Taking(exporter)
     taking.take(0.0, counted_only=True)
-    replay = _Replay(exporter, rows)
+    replayed = _Replay(exporter, rows)
+    for time_s, sample in _samples(rows.timeline):
+        replayed.until(time_s, sample)
+        taking.take(time_s)
+    return taking.times, taking.told()
+
+
+def replay(exporter: Exporter, rows: RunRows) -> None:
+    """Tell an exporter all that a run's rows tell, up to their last sample."""
+    exporter.run_started(scenario=rows.scenario.name, engine=rows.engine, tracker="")
+    exporter.hosts_known({host.name: host.memory_mib * MIB for host in rows.scenario.hosts})
+    replayed = _Replay(exporter, rows)
+    for time_s, sample in _samples(rows.timeline):
+        replayed.until(time_s, sample)
+
+
+def _samples(timeline: Sequence[TimelineRow]) -> Iterator[tuple[float, list[TimelineRow]]]:
+    """Yield each sample after the begin, its time ahead."""
     # A sort that keeps hosts in their order within a sample.
-    ordered = sorted(rows.timeline, key=lambda row: row.time_s)
+    ordered = sorted(timeline, key=lambda row: row.time_s)
     for time_s, sample in groupby(ordered, key=lambda row: row.time_s):
         if time_s > 0.0:
-            replay.until(time_s, list(sample))
-            taking.take(time_s)
-    return taking.times, taking.told()
+            yield time_s, list(sample)
 
 
 class _Replay:
