@@ -2,10 +2,12 @@
 
 import json
 import re
+from importlib import resources
 from pathlib import Path
 
 import pytest
 import yaml
+from jsonschema import ValidationError, validate
 
 from dashboards.expressions import GRAFANA
 from dashboards.generate import generate
@@ -120,3 +122,12 @@ def test_grafana_is_provisioned_with_what_the_containers_mount():
     source = yaml.safe_load((DASHBOARDS / "provisioning/datasources/prometheus.yaml").read_text())
     listens = next(c for c in compose["services"]["prometheus"]["command"] if "listen" in c)
     assert source["datasources"][0]["url"] == f"http://{listens.split('=')[1]}"
+
+
+def test_the_compose_file_is_one_as_the_compose_specification_has_it():
+    vendored = resources.files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
+    schema = json.loads(vendored.read_text())
+    compose = yaml.safe_load((DASHBOARDS / "compose.yaml").read_text())
+    validate(compose, schema)
+    with pytest.raises(ValidationError, match="ports_"):
+        validate({**compose, "services": {"grafana": {"ports_": []}}}, schema)
