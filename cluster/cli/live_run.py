@@ -12,7 +12,7 @@ from cluster.actors.shipping import shipped
 from cluster.actors.verifying import Audit
 from cluster.actors.views import ClusterView
 from cluster.cli.recording import Recorder
-from cluster.cli.showing import live_state
+from cluster.cli.showing import Showing
 from cluster.inventory.model import Scenario
 from cluster.observe.exporter import Exporter
 from cluster.observe.live import View
@@ -106,6 +106,12 @@ class _Run:
         self._exporter = exporter
         self._footnotes: tuple[str, ...] = (f"metrics: {server.url}",)
         self._recorder = Recorder(scenario, exporter, log)
+        self._showing = Showing(
+            scenario.name,
+            duration_s=scenario.duration_s,
+            drs_interval_s=scenario.drs.interval_s if scenario.drs.enabled else None,
+            sample_s=scenario.sample_s,
+        )
         self._audits: list[Audit] | None = None
         self._failures: list[str] = []
         self._interrupted = False
@@ -163,7 +169,7 @@ class _Run:
     def _show(self, view: ClusterView, cluster: Cluster) -> None:
         for event in self._recorder.look(view, cluster):
             self._screen.note(event)
-        self._screen.show(live_state(self._scenario, view, self._recorder, self._footnotes))
+        self._screen.show(self._showing.look(view, self._footnotes))
 
     def _note_tracker(self, up: ClusterView, cluster: Cluster) -> None:
         """Say how dirty pages are found, and why not in the best way."""

@@ -245,6 +245,8 @@ class Recorder:
         self.timeline += rows
         self.unmet_ratios.append(unmet)
         self.rule_violations = view.balance.rule_violations
+        if view.licences is not None:
+            self._exporter.licences_known(view.licences)
         for name, work in self._guests.since_last(view.samples).items():
             self._exporter.guests_worked(name, work)
         self._exporter.sampled(

@@ -11,8 +11,10 @@ from rich.console import Console
 from cluster.cli.run import BAD_INPUT, FAILED, INTERRUPTED, complain, leave_behind, load_scenario
 from cluster.cli.samples import SamplesFile, write_samples
 from cluster.cli.virtual_progress import open_progress
+from cluster.simulation.recording import Recorder
 from cluster.simulation.run import simulate
 from cluster.simulation.seat import WorldBroken
+from cluster.simulation.world import World
 
 
 def simulate_command(
@@ -34,18 +36,18 @@ def simulate_command(
     # What ends a batch job ends it as Ctrl-C does: with its files.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-    def looked(virtual_s: float) -> None:
+    def watched(world: World, recorder: Recorder) -> None:
         # A solve of CP-SAT takes Ctrl-C for itself, and leaves the system's default behind:
         # death without files.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        progress.show(virtual_s)
+        progress.look(world, recorder)
 
     try:
         if out is not None:
             Path(out).mkdir(parents=True, exist_ok=True)
-        progress = open_progress(console, scenario.duration_s, plain=plain, clock=time.monotonic)
+        progress = open_progress(console, scenario, plain=plain, clock=time.monotonic)
         with progress:
-            finished = simulate(scenario, looked=looked)
+            finished = simulate(scenario, watched=watched)
         status = leave_behind(
             out,
             finished.summary,

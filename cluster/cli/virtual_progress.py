@@ -1,11 +1,16 @@
-"""How far a simulation has come: virtual time, speed and when it will end."""
+"""How far a simulation has come: the live view on a terminal, lines elsewhere."""
 
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+
+from cluster.cli.virtual_showing import virtual_state
+from cluster.inventory.model import Scenario
+from cluster.observe.live import EVENTS_SHOWN, TerminalView
+from cluster.simulation.recording import Recorder
+from cluster.simulation.world import World
 
 # On a terminal often enough to look alive; as lines seldom enough to be read.
 _REDRAW_S = 0.1
@@ -13,12 +18,12 @@ _LINE_S = 5.0
 
 
 def open_progress(
-    console: Console, duration_s: float, *, plain: bool, clock: Callable[[], float]
-) -> "BarProgress | LineProgress":
-    """Return the progress that fits: a bar on a terminal, lines elsewhere or when asked for."""
+    console: Console, scenario: Scenario, *, plain: bool, clock: Callable[[], float]
+) -> "LiveProgress | LineProgress":
+    """Return the progress that fits: a picture on a terminal, lines elsewhere or when asked for."""
     if plain or not console.is_terminal:
-        return LineProgress(console, duration_s, clock)
-    return BarProgress(console, duration_s, clock)
+        return LineProgress(console, scenario.duration_s, clock)
+    return LiveProgress(console, scenario, clock)
 
 
 class LineProgress:
@@ -30,12 +35,13 @@ class LineProgress:
         self._clock = clock
         self._began_s = self._said_s = clock()
 
-    def show(self, virtual_s: float) -> None:
-        """Say that the simulation is there."""
+    def look(self, world: World, _recorder: Recorder) -> None:
+        """Say where the simulation is."""
         now_s = self._clock()
         if now_s - self._said_s >= _LINE_S:
             self._said_s = now_s
-            self._console.print(progress_text(virtual_s, self._duration_s, now_s - self._began_s))
+            text = progress_text(world.clock.now, self._duration_s, now_s - self._began_s)
+            self._console.print(text)
 
     def __enter__(self) -> Self:
         return self
@@ -49,29 +55,32 @@ class LineProgress:
         return None
 
 
-class BarProgress:
-    """A bar that is drawn in place."""
+class LiveProgress:
+    """The live view of a run, ten times a second at most, and the speed of virtual time below it."""
 
-    def __init__(self, console: Console, duration_s: float, clock: Callable[[], float]) -> None:
-        self._duration_s = duration_s
+    def __init__(self, console: Console, scenario: Scenario, clock: Callable[[], float]) -> None:
+        self._scenario = scenario
         self._clock = clock
         self._began_s = clock()
         self._drawn_s = float("-inf")
-        self._bar = Progress(
-            BarColumn(), TextColumn("{task.description}"), console=console, auto_refresh=False
-        )
-        self._task = self._bar.add_task("", total=duration_s)
+        self._noted = 0
+        self._view = TerminalView(console)
 
-    def show(self, virtual_s: float) -> None:
-        """Draw that the simulation is there."""
+    def look(self, world: World, recorder: Recorder) -> None:
+        """Draw the simulation as it is."""
         now_s = self._clock()
-        if now_s - self._drawn_s >= _REDRAW_S or virtual_s >= self._duration_s:
-            self._drawn_s = now_s
-            text = progress_text(virtual_s, self._duration_s, now_s - self._began_s)
-            self._bar.update(self._task, completed=virtual_s, description=text, refresh=True)
+        duration_s = self._scenario.duration_s
+        if now_s - self._drawn_s < _REDRAW_S and world.clock.now < duration_s:
+            return
+        self._drawn_s = now_s
+        for event in recorder.events[max(self._noted, len(recorder.events) - EVENTS_SHOWN) :]:
+            self._view.note(event)
+        self._noted = len(recorder.events)
+        speed = progress_text(world.clock.now, duration_s, now_s - self._began_s)
+        self._view.show(virtual_state(self._scenario, world, recorder, (f"simulated: {speed}",)))
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._view.__enter__()
         return self
 
     def __exit__(
@@ -80,7 +89,7 @@ class BarProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        self._view.__exit__(kind, error, trace)
 
 
 def progress_text(virtual_s: float, duration_s: float, elapsed_s: float) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from cluster.observe.instruments import Instruments
 from cluster.observe.metrics import HOSTS_OWN, LABEL_VALUES, METRICS, OTHER
@@ -13,6 +14,9 @@ from cluster.observe.record import (
     TimelineRow,
     downtime_parts,
 )
+from cluster.policy.licensing import Status
+
+_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,7 @@ class Exporter:
         self.registry = self._instruments.registry
         self._set, self._add = self._instruments.set, self._instruments.add
         self._observe, self._remove = self._instruments.observe, self._instruments.remove
+        self._licensed: set[str] = set()
         self._states: dict[str, str] = {}
         self._hosts_with_migrations: set[str] = set()
         self._moving_vms: set[str] = set()
@@ -74,11 +79,19 @@ class Exporter:
         for host, capacity in memory_bytes.items():
             self._set("vmotion_host_memory_bytes", capacity, host)
 
-    def licences_counted(self, feature: str, *, used: int, free: int, left_s: float) -> None:
-        """Say how many licences of a feature there are, and for how long they are valid."""
-        self._set("vmotion_licences", used, feature, "used")
-        self._set("vmotion_licences", free, feature, "free")
-        self._set("vmotion_licence_left_seconds", left_s, feature)
+    def licences_known(self, status: Status) -> None:
+        """Say what the right to use features rests on, to a day; an evaluation counts none."""
+        left_s = inf if status.days_left is None else status.days_left * _DAY_S
+        named = {use.feature.title for use in status.uses} or {status.mode.value}
+        for feature in self._licensed - named:
+            self._remove("vmotion_licence_left_seconds", feature)
+        self._licensed = named
+        for feature in named:
+            self._set("vmotion_licence_left_seconds", left_s, feature)
+        for use in status.uses:
+            free = use.installed - use.used
+            self._set("vmotion_licences", use.used, use.feature.title, "used")
+            self._set("vmotion_licences", free, use.feature.title, "free")
 
     def migration_admitted(self, *, wait_s: float) -> None:
         """A migration begins after it has waited this long."""

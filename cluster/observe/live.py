@@ -76,16 +76,19 @@ class LiveState:
     """Everything that a view shows.
 
     Attributes:
-        imbalance: All samples so far, the newest last.
+        duration_s: None where nothing says when it ends.
+        imbalance: The latest samples, the newest last.
+        imbalance_max: Of all samples; of those in `imbalance` if None.
         footnotes: Where metrics are served, which tracker is used, and the like.
     """
 
     scenario: str
     time_s: float
-    duration_s: float
+    duration_s: float | None
     hosts: tuple[LiveHost, ...] = ()
     migrations: tuple[LiveMigration, ...] = ()
     imbalance: tuple[float, ...] = ()
+    imbalance_max: float | None = None
     imbalance_target: float | None = None
     completed: int = 0
     failed: int = 0
@@ -207,11 +210,15 @@ def _head(state: LiveState) -> RenderableType:
         counts.append(f"  {state.queued} waiting")
     if state.failed:
         counts.append(f"  {state.failed} failed", style="bold red")
-    line.add_row(
-        Text(f"{words.clock(state.time_s)} / {words.clock(state.duration_s)}", style="bold"),
-        _progress(state.time_s / max(state.duration_s, 1e-9), width=24),
-        counts,
-    )
+    clock = words.clock(state.time_s)
+    if state.duration_s is None:
+        line.add_row(Text(clock, style="bold"), counts)
+    else:
+        line.add_row(
+            Text(f"{clock} / {words.clock(state.duration_s)}", style="bold"),
+            _progress(state.time_s / max(state.duration_s, 1e-9), width=24),
+            counts,
+        )
     return line
 
 
@@ -246,7 +253,8 @@ def _balance(state: LiveState) -> RenderableType:
     if state.imbalance:
         line.append(f"{state.imbalance[-1]:.3f} ", style="bold")
         line.append(sparkline(state.imbalance, SPARK_WIDTH), style="cyan")
-        line.append(f"  highest {max(state.imbalance):.3f}", style="dim")
+        highest = max(state.imbalance) if state.imbalance_max is None else state.imbalance_max
+        line.append(f"  highest {highest:.3f}", style="dim")
     if state.imbalance_target is not None:
         line.append(f", target {state.imbalance_target:.3f}", style="dim")
     if state.drs is not None:

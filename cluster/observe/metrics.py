@@ -313,7 +313,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     _gauge(
         "vmotion_licence_left_seconds",
-        "Time until the feature's licence ends.",
+        "Time until the feature's licence ends, in whole days; feature is evaluation, grace period "
+        "or expired where no licence counts.",
         "feature",
         unit=Unit.SECONDS,
     ),

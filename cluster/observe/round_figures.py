@@ -20,10 +20,16 @@ def rounds(rows: Sequence[RoundRow]) -> Figure | None:
     runs.sort(key=lambda run: -len(run))
     shown = runs[:CHOICES_MAX]
     choices = {_label(run): _traces(run) for run in shown}
+    most = max(row.round for run in shown for row in run)
     layout: Json = {
         "barmode": "group",
         "height": 340,
-        "xaxis": {"title": {"text": "pre-copy round"}, "dtick": 1},
+        "xaxis": {
+            "title": {"text": "pre-copy round"},
+            "dtick": 1 if most < 20 else 5,
+            # Of all choices alike, so that they can be compared; a single round is no wall.
+            "range": [-0.6, max(most, 4) + 0.6],
+        },
         "yaxis": {"title": {"text": "MiB"}, "rangemode": "tozero"},
     }
     note = f"The {CHOICES_MAX} with the most rounds, of {len(runs):,}." if runs != shown else ""

@@ -61,6 +61,7 @@ def simulate(
     budget: StepBudget | None = None,
     serves_faults: bool = True,
     looked: Callable[[float], None] | None = None,
+    watched: Callable[[World, Recorder], None] | None = None,
 ) -> SimulatedRun:
     """Run a scenario in virtual time; the same arguments give the same events.
 
@@ -72,6 +73,8 @@ def simulate(
             depend on the machine. `PASS_BUDGET` when it is None.
         serves_faults: Hosts can carry post-copy, as live hosts with userfaultfd can.
         looked: Called with the virtual time after each sample, to show progress.
+        watched: Called after each sample with the world and its rows, to show what happens;
+            it must change neither.
 
     Raises:
         WorldBroken: If a checker finds a promise broken: a defect of this project.
@@ -86,7 +89,7 @@ def simulate(
         serves_faults=serves_faults,
     )
     with _rare_collections():
-        interrupted = run.go(looked)
+        interrupted = run.go(looked, watched)
         return run.result(interrupted=interrupted)
 
 
@@ -123,7 +126,11 @@ class _Run:
             serves_faults=serves_faults,
         )
 
-    def go(self, looked: Callable[[float], None] | None) -> bool:
+    def go(
+        self,
+        looked: Callable[[float], None] | None,
+        watched: Callable[[World, Recorder], None] | None,
+    ) -> bool:
         """Run to the end; return whether Ctrl-C came first."""
         scenario, world = self._scenario, self._world
         self._note(EventKind.RUN_STARTED, f"{scenario.name} begins, simulated, seed {self._seed}")
@@ -131,7 +138,7 @@ class _Run:
             world.start()
             if self._all_up():
                 plan_mishaps(world, self._faults)
-                self._play(looked)
+                self._play(looked, watched)
             world.drain()
         except KeyboardInterrupt:
             self._note(EventKind.RUN_ENDED, f"{scenario.name} was interrupted")
@@ -177,7 +184,11 @@ class _Run:
             self._failures.append(f"not powered on: {', '.join(off)}")
         return not off
 
-    def _play(self, looked: Callable[[float], None] | None) -> None:
+    def _play(
+        self,
+        looked: Callable[[float], None] | None,
+        watched: Callable[[World, Recorder], None] | None,
+    ) -> None:
         clock = self._world.clock
         for time_s in sample_times(self._scenario.duration_s, self._scenario.sample_s):
             # The sample comes before a DRS pass that is due at the same moment.
@@ -185,6 +196,8 @@ class _Run:
             clock.run_until(time_s)
             if looked is not None:
                 looked(time_s)
+            if watched is not None:
+                watched(self._world, self._recorder)
 
     def _sample(self) -> None:
         demand, granted = self._world.sample()

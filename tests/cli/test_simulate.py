@@ -1,5 +1,6 @@
 """`vmotion simulate`: its files and statuses, the same bytes twice, and what an interrupt leaves."""
 
+import contextlib
 import json
 import os
 import pty
@@ -136,17 +137,26 @@ def test_an_interrupt_leaves_what_there_is(scenario, tmp_path):
     assert "small was interrupted" == read_events(tmp_path / "out")[-1].text
 
 
-def test_on_a_terminal_there_is_a_bar(scenario):
+def test_on_a_terminal_there_is_the_live_view(scenario):
     ours, theirs = pty.openpty()
-    done = subprocess.run(
-        command(scenario), stdout=theirs, stderr=subprocess.PIPE, timeout=100, check=False
-    )
-    os.close(theirs)
-    shown = os.read(ours, 1 << 20).decode()
-    os.close(ours)
+    with subprocess.Popen(
+        command(scenario),
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "COLUMNS": "110"},
+    ) as run:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the end of a terminal whose program has ended
+            while part := os.read(ours, 1 << 16):
+                shown += part
+        os.close(ours)
+        _, stderr = run.communicate(timeout=100)
+    last = shown.decode().rpartition("01:00 / 01:00")[2]
 
-    assert 0 == done.returncode, done.stderr
-    assert "0:01:00 of 0:01:00 (100 %)" in shown
+    assert 0 == run.returncode, stderr
+    for words in ("esx-3", "imbalance", "6 passes", "0:01:00 of 0:01:00 (100 %)"):
+        assert words in last
 
 
 def test_progress_says_time_speed_and_end():

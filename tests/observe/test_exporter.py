@@ -6,11 +6,19 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from cluster.inventory.licence_terms import Feature
 from cluster.migration.spec import Result
 from cluster.observe.exporter import ActiveMigration, Exporter, GuestWork, Stalls
 from cluster.observe.metrics import METRICS, Kind
 from cluster.observe.record import DrsPass, Engine, Integrity, TimelineRow
 from cluster.observe.serving import PORT, MetricsServer, PortTakenError
+from cluster.policy.licensing import Mode, Status, Use
+
+LICENSED = Status(
+    mode=Mode.LICENSED,
+    days_left=1,
+    uses=(Use(feature=Feature.VMOTION, installed=8, hosts=(("esx-1", 2),)),),
+)
 
 
 def samples(exporter):
@@ -71,7 +79,7 @@ def fed(make_migration, *, per_vm=True):
     exporter.migration_admitted(wait_s=0.4)
     exporter.migrations_under_way([active()], queued=2)
     exporter.hosts_known({"esx-1": 2**34})
-    exporter.licences_counted("VMotion", used=2, free=6, left_s=86400.0)
+    exporter.licences_known(LICENSED)
     exporter.migration_ended(make_migration(), epoch=2, stalls=Stalls(longest_s=0.03, sum_s=0.05))
     exporter.faults_served([0, 2, 1])
     sample_hosts(exporter, host(), vms={"web-1": 0.8})
@@ -249,3 +257,14 @@ def test_without_a_named_port_a_free_one_is_found_when_the_usual_is_taken():
     """Whoever holds the usual port, the first server or another program, the second gives way."""
     with MetricsServer(Exporter().registry) as first, MetricsServer(Exporter().registry) as second:
         assert PORT != second.port != first.port
+
+
+def test_licences_are_told_by_feature_and_an_evaluation_by_itself():
+    exporter = Exporter()
+    exporter.licences_known(Status(mode=Mode.EVALUATION, days_left=60, uses=()))
+    assert 60 * 86400 == value(exporter, "vmotion_licence_left_seconds", feature="evaluation")
+    exporter.licences_known(LICENSED)
+    assert value(exporter, "vmotion_licence_left_seconds", feature="evaluation") is None
+    assert 86400 == value(exporter, "vmotion_licence_left_seconds", feature="VMotion")
+    assert 2 == value(exporter, "vmotion_licences", feature="VMotion", state="used")
+    assert 6 == value(exporter, "vmotion_licences", feature="VMotion", state="free")

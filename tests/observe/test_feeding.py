@@ -10,7 +10,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from cluster.actors.reports import HostSample, MigrationProgress, Verification
 from cluster.actors.views import ClusterView, EndedMigration, Happening, HostView, MigrationView
 from cluster.cli.recording import Recorder
-from cluster.cli.showing import live_state
 from cluster.guests.clients import Gaps
 from cluster.inventory.scenario import load
 from cluster.memory.pager import Served
@@ -210,16 +209,6 @@ def test_hosts_memory_is_known_from_the_start(exporter, recorder):
     for spec in SCENARIO.hosts:
         expected = spec.memory_mib << 20
         assert expected == value(exporter, "vmotion_host_memory_bytes", host=spec.name)
-
-
-def test_the_next_pass_of_drs_is_at_the_next_whole_interval(recorder):
-    drs = replace(SCENARIO.drs, enabled=True, interval_s=5.0)
-    scenario = replace(SCENARIO, drs=drs, duration_s=20.0)
-    shown = [
-        live_state(scenario, view(time_s), recorder, ()).drs.next_s for time_s in (0.0, 5.0, 14.9)
-    ]
-    assert [5.0, 10.0, 15.0] == shown
-    assert live_state(scenario, view(16.0), recorder, ()).drs.next_s is None
 
 
 def test_demand_faults_come_with_the_comparison_which_the_row_waits_for(exporter, recorder):

@@ -16,11 +16,14 @@ from observe.prometheus_process import (
     until_all_have_data,
 )
 
+from cluster.inventory.licence_terms import Feature
 from cluster.inventory.model import Mode
 from cluster.migration.spec import Result
 from cluster.observe.exporter import ActiveMigration, Exporter, GuestWork, Stalls
 from cluster.observe.record import Engine, Integrity
 from cluster.observe.serving import MetricsServer
+from cluster.policy.licensing import Mode as LicenceMode
+from cluster.policy.licensing import Status, Use
 from dashboards.expressions import every_expression
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +45,7 @@ class Feeding:
             self._samples.setdefault(row.time_s, []).append(row)
         exporter.run_started(scenario="quickstart", engine=Engine.LIVE, tracker="write-protect")
         exporter.hosts_known({row.host: 4 * 2**30 for row in run.timeline})
-        exporter.licences_counted("VMotion", used=4, free=4, left_s=60 * 86400.0)
+        exporter.licences_known(licensed(days_left=60))
 
     def healthy(self):
         """All is well: what aborted in the made-up run is left out."""
@@ -76,7 +79,7 @@ class Feeding:
         exporter.host_lost()
         exporter.vm_failed()
         exporter.vms_await_restart(1)
-        exporter.licences_counted("VMotion", used=8, free=0, left_s=3600.0)
+        exporter.licences_known(licensed(days_left=1))
         exporter.hosts_known(dict.fromkeys(("esx-1", "esx-2", "esx-3", "esx-4"), 2**20))
         states = {"esx-1": "not responding", "esx-2": "maintenance"}
         self._sample(step, 14.0, states=states, violations=2, target=0.01)
@@ -98,6 +101,11 @@ class Feeding:
             happiness={row.host: 0.99 for row in rows},
             vm_happiness={"web-1": 0.97},
         )
+
+
+def licensed(days_left):
+    use = Use(feature=Feature.VMOTION, installed=8, hosts=(("esx-1", 2), ("esx-2", 2)))
+    return Status(mode=LicenceMode.LICENSED, days_left=days_left, uses=(use,))
 
 
 def moving(row, source=None):
