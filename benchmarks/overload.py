@@ -24,8 +24,8 @@ import ray
 from claims import Claim, arguments, finish
 
 from cluster.actors.cluster import Cluster, wait_until_up
+from cluster.actors.recording import Recorder
 from cluster.actors.session import ray_session
-from cluster.cli.recording import Recorder
 from cluster.inventory.demand import Constant
 from cluster.inventory.model import (
     ClientsSpec,

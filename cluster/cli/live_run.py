@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from cluster.actors.cluster import Cluster, wait_until_up
 from cluster.actors.load import Books
+from cluster.actors.recording import Recorder
 from cluster.actors.session import ray_session, terminated_as_interrupt
 from cluster.actors.shipping import shipped
 from cluster.actors.verifying import Audit
 from cluster.actors.views import ClusterView
-from cluster.cli.recording import Recorder
 from cluster.cli.showing import Showing
 from cluster.inventory.model import Scenario
 from cluster.observe.exporter import Exporter

@@ -16,7 +16,7 @@ from cluster.inventory.model import Scenario
 from cluster.inventory.problems import ScenarioProblems
 
 if TYPE_CHECKING:
-    from cluster.cli.recording import Recorder
+    from cluster.actors.recording import Recorder
     from cluster.observe.record import EventRow, MigrationRow, Summary, TimelineRow
     from cluster.observe.rounds import RoundRow
     from cluster.observe.tracing import Tracing

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from cluster.actors.recording import Recorder
 from cluster.actors.reports import HostSample, MigrationProgress, Verification
 from cluster.actors.views import ClusterView, EndedMigration, Happening, HostView, MigrationView
-from cluster.cli.recording import Recorder
 from cluster.guests.clients import Gaps
 from cluster.inventory.scenario import load
 from cluster.memory.pager import Served
