@@ -92,6 +92,14 @@ class Recorder:
             self._end(ended, gaps.get(ended.spec.vm, {}).get(ended.spec.epoch))
         self._waiting = []
 
+    def forget(self) -> None:
+        """Drop the rows, which metrics do not need: for clusters that stay."""
+        for rows in (
+            *(self.events, self.migrations, self.rounds, self.timeline, self.passes),
+            *(self.unmet_ratios, self.problems, self.spans),
+        ):
+            rows.clear()
+
     def note(self, row: EventRow) -> None:
         """Add an event of the run itself."""
         self.events.append(row)
@@ -116,6 +124,8 @@ class Recorder:
     def _count(self, record: Record) -> None:
         """Count what no row tells."""
         match record.topic, record.what:
+            case Topic.CLUSTER, "center_restarted":
+                self._exporter.center_restarted()
             case Topic.HOST, "failed":
                 self._exporter.host_lost()
             case Topic.VM, "failed":
@@ -220,6 +230,7 @@ class Recorder:
             for m in view.migrations
             if m.started_s is not None
         ]
+        self._exporter.center_answers(True)
         self._admit(view)
         queued = len(view.migrations) - len(active)
         self._exporter.migrations_under_way(active, queued=queued)

@@ -195,6 +195,14 @@ class Exporter:
         self._add("vmotion_host_guest_overruns_total", work.overruns, host)
         self._add("vmotion_host_guest_requests_total", work.requests, host)
 
+    def center_answers(self, answers: bool) -> None:
+        """Say whether VirtualCenter answers."""
+        self._set("vmotion_virtualcenter_up", answers)
+
+    def center_restarted(self) -> None:
+        """Count a life of VirtualCenter after the first."""
+        self._add("vmotion_virtualcenter_restarts_total", 1)
+
     def host_lost(self) -> None:
         """Count a host that was lost with its VMs."""
         self._add("vmotion_hosts_lost_total", 1)

@@ -290,6 +290,15 @@ METRICS: tuple[Metric, ...] = (
         "Requests of clients that the host's guests have answered.",
         "host",
     ),
+    # VirtualCenter.
+    _gauge(
+        "vmotion_virtualcenter_up",
+        "1 while VirtualCenter answers, else 0; VMs run on without it, and nothing migrates.",
+    ),
+    _counter(
+        "vmotion_virtualcenter_restarts_total",
+        "Times that VirtualCenter has died and begun again from its journal.",
+    ),
     # HA.
     _counter(
         "vmotion_hosts_lost_total",

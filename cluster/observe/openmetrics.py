@@ -32,6 +32,8 @@ UNTOLD = frozenset(
         "vmotion_ha_restarts_total",
         "vmotion_ha_waiting_vms",
         "vmotion_hosts_lost_total",
+        "vmotion_virtualcenter_restarts_total",
+        "vmotion_virtualcenter_up",
         "vmotion_vm_failures_total",
         "vmotion_verified_pages_total",
         "vmotion_integrity_failures_total",

@@ -95,6 +95,8 @@ def fed(make_migration, *, per_vm=True):
     )
     exporter.recommendation_refused("rule")
     exporter.guests_worked("esx-1", GuestWork(behind_s=0.5, overruns=3, requests=40))
+    exporter.center_answers(True)
+    exporter.center_restarted()
     exporter.host_lost()
     exporter.vm_failed()
     exporter.vm_restarted()

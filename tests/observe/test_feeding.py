@@ -246,13 +246,37 @@ def test_what_ha_does_is_counted(exporter, recorder):
         Happening(time_s=1.0, record=Record(topic=topic, what=what, text=what))
         for topic, what in (
             *((Topic.HOST, "failed"), (Topic.VM, "failed"), (Topic.VM, "failed")),
-            (Topic.VM, "restarted"),
+            *((Topic.VM, "restarted"), (Topic.CLUSTER, "center_restarted")),
         )
     )
     recorder.look(view(happened=happened, awaiting_restart=1), Clients())
     assert 1 == value(exporter, "vmotion_hosts_lost_total")
     assert 2 == value(exporter, "vmotion_vm_failures_total")
     assert 1 == value(exporter, "vmotion_ha_restarts_total")
+    assert 1 == value(exporter, "vmotion_virtualcenter_restarts_total")
+    assert 1 == value(exporter, "vmotion_virtualcenter_up")
     assert 1 == value(exporter, "vmotion_ha_waiting_vms")
     recorder.look(view(2.0), Clients())
     assert 0 == value(exporter, "vmotion_ha_waiting_vms")
+
+
+def test_rows_that_nobody_wants_are_forgotten_and_metrics_go_on(exporter, recorder):
+    for time_s in (2.0, 3.0):
+        recorder.look(
+            view(time_s, ended=(EndedMigration(spec=SPEC, outcome=COMPLETED),)), Clients()
+        )
+    recorder.look(view(9.0), Clients())
+    assert 2 == len(recorder.migrations)
+    recorder.forget()
+    assert ([], [], [], []) == (
+        *(recorder.migrations, recorder.timeline),
+        *(recorder.spans, recorder.unmet_ratios),
+    )
+    recorder.look(view(10.0), Clients())
+    assert 2 == value(
+        exporter,
+        "vmotion_migrations_total",
+        mode=SPEC.mode.value,
+        trigger=SPEC.trigger.value,
+        result="completed",
+    )

@@ -58,6 +58,7 @@ class Feeding:
         self._exporter.pages_verified(pages=16384, mismatched_pages=0)
         self._exporter.faults_served([0] * 7 + [5, 20, 3])
         self._exporter.vms_await_restart(0)
+        self._exporter.center_answers(True)
         self._exporter.drs_passed(self._run.passes[step % len(self._run.passes)])
         # The load shifts after 10 s of the run; before, all hosts are alike.
         self._sample(step, sorted(self._samples)[step % 9])
@@ -76,6 +77,8 @@ class Feeding:
             Integrity(vms_checked=1, mismatched_pages=3, lost_requests=1, duplicated_requests=1)
         )
         exporter.recommendation_refused("capacity")
+        exporter.center_answers(False)
+        exporter.center_restarted()
         exporter.host_lost()
         exporter.vm_failed()
         exporter.vms_await_restart(1)
