@@ -9,6 +9,7 @@ from drs.kernel import (
     BEST,
     DIRTY,
     MOVES,
+    NONE,
     PAID,
     TOTAL,
     Ground,
@@ -17,6 +18,7 @@ from drs.kernel import (
     compiled,
     cost_of,
     fits,
+    inner,
     may_go,
     moves_change,
     put,
@@ -30,8 +32,8 @@ BEST_TOTAL, BEST_PAID, BEST_UNEVEN = 0, 1, 2
 DRAWS = 4
 
 
-@compiled
-def _keep_best(g: Ground, best_by: int, uneven_max: FloatArray, weight: FloatArray) -> None:
+@inner
+def keep_best(g: Ground, best_by: int, uneven_max: FloatArray, weight: FloatArray) -> None:
     key = g.sums[TOTAL]
     if best_by == BEST_PAID:
         key = g.sums[PAID]
@@ -55,7 +57,7 @@ def _keep_best(g: Ground, best_by: int, uneven_max: FloatArray, weight: FloatArr
         g.counts[DIRTY] = 0
 
 
-@compiled
+@inner
 def _draw_host(t: Terrain, g: Ground, item: int, hosts: int, tournament: bool) -> int:
     """A host at random; with a tournament the one of DRAWS where the item costs least at the margin."""
     best = int(np.random.random() * hosts)
@@ -96,14 +98,14 @@ def anneal(
     hosts, free = t.capacity.shape[0], t.free.shape[0]
     accepted = 0
     tracked = weight.shape[0] > 0
-    _keep_best(g, best_by, uneven_max, weight)
+    keep_best(g, best_by, uneven_max, weight)
     ratio = (cold / hot) ** (1.0 / max(steps / 256, 1.0))
     heat = hot
     for step in range(steps):
         if step & 255 == 255:
             heat *= ratio
         kind = np.random.random()
-        other = -1
+        other = NONE
         if kind < chances[0] or g.counts[AWAY] == 0:
             item = t.free[int(np.random.random() * free)]
             to = _draw_host(t, g, item, hosts, tracked)
@@ -168,5 +170,5 @@ def anneal(
         g.sums[TOTAL] += change
         g.sums[PAID] += paid
         accepted += 1
-        _keep_best(g, best_by, uneven_max, weight)
+        keep_best(g, best_by, uneven_max, weight)
     return accepted

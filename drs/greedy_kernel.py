@@ -12,13 +12,24 @@ from math import sqrt
 
 import numpy as np
 
-from drs.kernel import MOVES, Ground, Terrain, compiled, may_go, moves_change, put, within_limits
+from drs.kernel import (
+    MOVES,
+    NONE,
+    Ground,
+    Terrain,
+    compiled,
+    inner,
+    may_go,
+    moves_change,
+    put,
+    within_limits,
+)
 from drs.model import BoolArray, FloatArray, IntArray
 
 BLOCK = 128
 
 
-@compiled
+@inner
 def gain_at(t: Terrain, g: Ground, item: int, host: int) -> float:
     """By how much unevenness rises when the item arrives; squares are weights over capacity squared."""
     rise = 0.0
@@ -28,7 +39,7 @@ def gain_at(t: Terrain, g: Ground, item: int, host: int) -> float:
     return rise
 
 
-@compiled
+@inner
 def relief_of(t: Terrain, g: Ground, item: int) -> float:
     """By how much unevenness falls when the item leaves its host."""
     host = g.at[item]
@@ -39,7 +50,7 @@ def relief_of(t: Terrain, g: Ground, item: int) -> float:
     return fall
 
 
-@compiled
+@inner
 def open_to(t: Terrain, g: Ground, item: int, host: int) -> bool:
     """Whether the host has room, and rules and limits let the item go there."""
     for c in range(t.use.shape[1]):
@@ -49,10 +60,10 @@ def open_to(t: Terrain, g: Ground, item: int, host: int) -> bool:
     more = moves_change(t, g, item, host)
     if more > 0 and g.counts[MOVES] + more > t.moves_max:
         return False
-    return may_go(t, g, item, host, -1) and within_limits(t, g, item, host)
+    return may_go(t, g, item, host, NONE) and within_limits(t, g, item, host)
 
 
-@compiled
+@inner
 def look(
     t: Terrain, g: Ground, item: int, relief: FloatArray, gain: FloatArray, best: IntArray
 ) -> None:
@@ -71,7 +82,7 @@ def look(
             gain[item] = relief[item] - rise
 
 
-@compiled
+@inner
 def related(t: Terrain, item: int, moved: int) -> bool:
     """Whether the two are in one group."""
     for a in range(t.group_start[item], t.group_start[item + 1]):
@@ -81,7 +92,7 @@ def related(t: Terrain, item: int, moved: int) -> bool:
     return False
 
 
-@compiled
+@inner
 def imbalance_of(g: Ground, scale: FloatArray, weight: FloatArray) -> float:
     """Weighted root mean square over resources of the standard deviation of load over counted hosts."""
     combined = 0.0
@@ -129,7 +140,7 @@ def greedy_steps(
     for _ in range(steps_max * 1000):
         if now <= target or steps >= steps_max:
             break
-        item = -1
+        item = NONE
         for block in range(tops.shape[0]):
             if tops[block] >= 0 and (item < 0 or gain[tops[block]] > gain[item]):
                 item = tops[block]
@@ -171,13 +182,13 @@ def greedy_steps(
     return steps
 
 
-@compiled
+@inner
 def _least_gain(imbalance: float, hosts: int, goodness_min: float) -> float:
     """I - sqrt(I^2 - gain/H) >= goodness  <=>  gain >= H (2 I goodness - goodness^2)."""
     return hosts * goodness_min * max(2.0 * imbalance - goodness_min, 0.0)
 
 
-@compiled
+@inner
 def _crown(tops: IntArray, block: int, gain: FloatArray, pays: FloatArray, good: float) -> None:
     """The best eligible item of a block of items, -1 when it has none: finding the best is then two short scans."""
     top, item = 0.0, -1

@@ -22,13 +22,39 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 def compiled(function: Function) -> Function:
     """numba's decorator, typed: machine code cached beside the source, without the interpreter's lock."""
-    return cast("Function", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    return cast(
+        "Function",
+        numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function),
+    )
+
+
+def inner(function: Function) -> Function:
+    """As `compiled`, for what only compiled code calls.
+
+    Without the wrapper that takes arguments from Python: unpacking two tuples of forty arrays is
+    longer than most of these functions, and took half of a first pass's time to compile.
+    """
+    return cast(
+        "Function",
+        numba.njit(
+            cache=True,
+            nogil=True,
+            error_model="numpy",
+            no_cpython_wrapper=True,
+            no_cfunc_wrapper=True,
+        )(function),
+    )
+
+
+# No item, where one may be given. A plain -1 would be a type of its own and compile everything twice.
+NONE = cast("int", np.int64(-1))
 
 
 class Terrain(NamedTuple):
     """What does not change during a search. I items, H hosts, C columns, G groups, K pairs of columns.
 
-    allowed (I,H) or (1,1) when everything is; transient (C,): a moved item keeps it at home as well;
+    allowed (I,H) or (1,1) when everything is; square, middle (H,C) or (1,1) and slope (C,) or (0,)
+    when there are none; transient (C,): a moved item keeps it at home as well;
     group_start (I+1,), group_list: groups of each item; domain (kinds,H), domain_kind, most (G,); site and near (H,)
     number locations and neighbourhoods, sites_min (G,); needs/needed: service dependencies by group.
     """
@@ -70,7 +96,8 @@ class Terrain(NamedTuple):
 class Ground(NamedTuple):
     """What a search changes; one owner, the kernel that holds it.
 
-    used, left (H,C); host_cost (H,); inside (G,D), at_site (G,S), sites (G,), at_near (G,N);
+    used, left, vacant (H,C): what items use, what those away keep at home of transient columns, and
+    what is free; host_cost (H,); inside (G,D), at_site (G,S), sites (G,), at_near (G,N);
     moved (H,); service_moves (G,), service_count (n,): how many groups have moved n items;
     order, slot: items listed by host; away, away_slot: items away from home; total, totals.
     """
@@ -78,6 +105,7 @@ class Ground(NamedTuple):
     at: IntArray
     used: FloatArray
     left: FloatArray
+    vacant: FloatArray
     host_cost: FloatArray
     inside: NDArray[np.int16]
     at_site: IntArray
@@ -104,22 +132,27 @@ AWAY, MOVES, SERVICE_MAX, DIRTY = 0, 1, 2, 3
 TOTAL, PAID, BEST = 0, 1, 2
 
 
-@compiled
+@inner
 def cost_of(t: Terrain, used: FloatArray, host: int, plus: int, minus: int) -> float:
     """What a host would cost with item `plus` and without item `minus` (-1: none)."""
     cost = 0.0
-    for c in range(t.use.shape[1]):
+    for c in range(t.slope.shape[0]):
         u = used[host, c]
         if plus >= 0:
             u += t.use[plus, c]
         if minus >= 0:
             u -= t.use[minus, c]
-        q = t.square[host, c]
-        if q > 0.0:
-            d = u - t.middle[host, c]
-            cost += q * d * d
-        if t.slope[c] > 0.0 and u > t.knee[host, c]:
+        if u > t.knee[host, c]:
             cost += t.slope[c] * (u - t.knee[host, c])
+    if t.square.shape[0] > 1:
+        for c in range(t.use.shape[1]):
+            u = used[host, c]
+            if plus >= 0:
+                u += t.use[plus, c]
+            if minus >= 0:
+                u -= t.use[minus, c]
+            d = u - t.middle[host, c]
+            cost += t.square[host, c] * d * d
     for k in range(t.pair_ratio.shape[0]):
         first, second = t.pair_columns[k, 0], t.pair_columns[k, 1]
         a = t.room[host, first] - used[host, first]
@@ -136,7 +169,7 @@ def cost_of(t: Terrain, used: FloatArray, host: int, plus: int, minus: int) -> f
     return cost
 
 
-@compiled
+@inner
 def fits(t: Terrain, g: Ground, host: int, plus: int, minus: int) -> bool:
     """Whether the host has room, with what is left behind on it in transient columns."""
     for c in range(t.use.shape[1]):
@@ -150,7 +183,7 @@ def fits(t: Terrain, g: Ground, host: int, plus: int, minus: int) -> bool:
     return True
 
 
-@compiled
+@inner
 def may_go(t: Terrain, g: Ground, item: int, to: int, other: int) -> bool:
     """Whether groups, sites, dependencies and the allowed hosts let `item` go where `other` leaves."""
     if t.allowed.shape[1] > 1 and not t.allowed[item, to] and to != t.home[item]:
@@ -193,7 +226,7 @@ def may_go(t: Terrain, g: Ground, item: int, to: int, other: int) -> bool:
     return True
 
 
-@compiled
+@inner
 def away_change(t: Terrain, g: Ground, item: int, to: int) -> float:
     """How much more is paid for this item being away from home when it goes to `to`."""
     home, source = t.home[item], g.at[item]
@@ -207,7 +240,7 @@ def away_change(t: Terrain, g: Ground, item: int, to: int) -> float:
     return change
 
 
-@compiled
+@inner
 def within_limits(t: Terrain, g: Ground, item: int, to: int) -> bool:
     """Whether the limit on moves of each host allows the shift."""
     home, n = t.home[item], t.moves[item]
@@ -218,14 +251,14 @@ def within_limits(t: Terrain, g: Ground, item: int, to: int) -> bool:
     return not (g.at[item] == home and g.moved[home] + n > t.moves_per_host_max)
 
 
-@compiled
+@inner
 def moves_change(t: Terrain, g: Ground, item: int, to: int) -> int:
     """How many more VMs are away from home when the item goes to `to`."""
     home = t.home[item]
     return int(t.moves[item]) * (int(to != home) - int(g.at[item] != home))
 
 
-@compiled
+@inner
 def put(t: Terrain, g: Ground, item: int, to: int) -> None:
     """Moves the item; sums, lists and counts follow. Costs of the two hosts are the caller's."""
     source, home = g.at[item], t.home[item]
@@ -233,11 +266,14 @@ def put(t: Terrain, g: Ground, item: int, to: int) -> None:
         size = t.use[item, c]
         g.used[source, c] -= size
         g.used[to, c] += size
-        if t.transient[c]:
-            if source == home:
-                g.left[home, c] += size
-            elif to == home:
-                g.left[home, c] -= size
+        if t.transient[c] and source == home:
+            g.left[home, c] += size
+        else:
+            g.vacant[source, c] += size
+        if t.transient[c] and to == home:
+            g.left[home, c] -= size
+        else:
+            g.vacant[to, c] -= size
     for k in range(t.group_start[item], t.group_start[item + 1]):
         group = t.group_list[k]
         division = t.domain_kind[group]
@@ -273,7 +309,7 @@ def put(t: Terrain, g: Ground, item: int, to: int) -> None:
         g.counts[DIRTY] += 1
 
 
-@compiled
+@inner
 def _count_service(t: Terrain, g: Ground, group: int, step: int) -> None:
     before = g.service_moves[group]
     g.service_count[before] -= 1
@@ -289,7 +325,7 @@ def _count_service(t: Terrain, g: Ground, group: int, step: int) -> None:
     g.sums[PAID] += change
 
 
-@compiled
+@inner
 def _list_away(g: Ground, item: int, was_home: bool, is_home: bool) -> None:
     if was_home and not is_home:
         g.away_slot[item] = g.counts[AWAY]
@@ -302,7 +338,7 @@ def _list_away(g: Ground, item: int, was_home: bool, is_home: bool) -> None:
         g.away_slot[last] = g.away_slot[item]
 
 
-@compiled
+@inner
 def _relist(g: Ground, item: int, source: int, to: int) -> None:
     """Items by host; a host's row is full at `listed`'s width, then the item is simply not listed."""
     place = g.slot[item]
@@ -319,7 +355,7 @@ def _relist(g: Ground, item: int, source: int, to: int) -> None:
         g.slot[item] = -1
 
 
-@compiled
+@inner
 def uneven_of(t: Terrain, g: Ground, host: int, scale: FloatArray, sign: float) -> None:
     """Adds (or takes away) what a host contributes to the sums of squared deviations."""
     for c in range(g.uneven.shape[0]):
@@ -340,6 +376,7 @@ def ground(
         at=t.home.copy(),
         used=np.zeros((hosts, columns)),
         left=np.zeros((hosts, columns)),
+        vacant=np.zeros((hosts, columns)),
         host_cost=np.zeros(hosts),
         inside=np.zeros((groups, int(t.domain.max(initial=0)) + 1), np.int16),
         at_site=np.zeros((groups, max(sites, 1)), np.int64),
@@ -363,6 +400,7 @@ def ground(
     g.service_count[0] = groups
     for c in range(columns):
         g.used[:, c] = np.bincount(t.home, weights=t.use[:, c], minlength=hosts)
+    g.vacant[:] = t.capacity - g.used
     start(t, g, at)
     recost(t, g, scale)
     g.sums[BEST] = np.inf
@@ -410,7 +448,7 @@ def recost(t: Terrain, g: Ground, scale: FloatArray) -> None:
     g.sums[PAID] = t.service_weight * g.counts[SERVICE_MAX]
     g.uneven[:] = 0.0
     for host in range(t.capacity.shape[0]):
-        g.host_cost[host] = cost_of(t, g.used, host, -1, -1)
+        g.host_cost[host] = cost_of(t, g.used, host, NONE, NONE)
         g.sums[TOTAL] += g.host_cost[host]
         if g.uneven.shape[0] > 0:
             uneven_of(t, g, host, scale, 1.0)

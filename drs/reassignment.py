@@ -6,7 +6,6 @@ process moves. The problem statement: "Google ROADEF/EURO challenge 2011-2012: M
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,16 +14,62 @@ from pathlib import Path
 
 import numpy as np
 
-from drs import anneal, kernel
+from drs import anneal, heatbath, kernel
 from drs.model import BoolArray, FloatArray, IntArray
 
 # Cumulative chances of the kernel's proposals: shift, swap, away home or elsewhere, trade.
-CHANCES = np.array([0.40, 0.90, 0.95, 1.0])
-CHUNK_STEPS = 200_000
-# Temperatures as multiples of the initial cost of a process. Above HOT the equilibrium is worse than
-# the initial assignment (seen on a1_4, a2_2, a2_5 and b_1), below COLD hardly anything is accepted.
-HOT, COLD, FROZEN = 6.0, 6e-3, 6e-6
-FREEZING = 0.9  # part of the time after which it cools from COLD to FROZEN
+ANNEAL_CHANCES = np.array([0.40, 0.90, 0.95, 1.0])
+ANNEAL_STEPS = 20_000
+# Cumulative: shift, swap (else drive); of an item on the costlier of two hosts; of going home.
+HEATBATH_CHANCES = np.array([0.1, 0.2, 0.5, 0.05])
+HEATBATH_STEPS = 1_000
+RACE = 0.1  # part of the time in which the searches race
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """A way to search, and the temperatures that it cools between: multiples of a process's initial cost.
+
+    Seen on a1_4, a2_2 and b_1: hotter, the equilibrium is worse than the initial assignment; colder, hardly
+    anything is accepted. `draw` (terrain, ground, seed, heat, scale, nothing) is one chunk of it.
+    """
+
+    hot: float
+    cold: float
+    draw: Callable[[kernel.Terrain, kernel.Ground, int, float, FloatArray, FloatArray], int]
+
+
+def _anneal(
+    t: kernel.Terrain,
+    g: kernel.Ground,
+    seed: int,
+    heat: float,
+    scale: FloatArray,
+    nothing: FloatArray,
+) -> int:
+    return anneal.anneal(
+        t, g, seed, ANNEAL_STEPS, heat, heat, ANNEAL_CHANCES, scale, anneal.BEST_TOTAL, nothing, nothing
+    )  # fmt: skip
+
+
+def _heatbath(
+    t: kernel.Terrain,
+    g: kernel.Ground,
+    seed: int,
+    heat: float,
+    scale: FloatArray,
+    nothing: FloatArray,
+) -> int:
+    return heatbath.heatbath(
+        t, g, seed, HEATBATH_STEPS, heat, HEATBATH_CHANCES, scale, anneal.BEST_TOTAL, nothing, nothing
+    )  # fmt: skip
+
+
+# Random proposals win where there is room (a1_4), ejection chains where all hosts are nearly full (a2_2, b_1).
+SEARCHES = (
+    Search(hot=1.0, cold=0.002, draw=_anneal),
+    Search(hot=0.7, cold=0.01, draw=_heatbath),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,7 +155,7 @@ def read(model: Path, assignment: Path) -> Reassignment:
 
 def terrain_of(problem: Reassignment) -> kernel.Terrain:
     """The kernel's view of an instance. All numbers are whole and below 2^53, so sums are exact."""
-    machines, resources = problem.capacity.shape
+    machines = problem.capacity.shape[0]
     services = problem.sites_min.size
     needed: list[list[int]] = [[] for _ in range(services)]
     for s, others in enumerate(problem.needs):
@@ -125,8 +170,8 @@ def terrain_of(problem: Reassignment) -> kernel.Terrain:
         free=np.arange(problem.initial.size),
         allowed=np.ones((1, 1), np.bool_),
         transient=problem.transient,
-        square=np.zeros((machines, resources)),
-        middle=np.zeros((machines, resources)),
+        square=np.zeros((1, 1)),
+        middle=np.zeros((1, 1)),
         slope=problem.load_weight,
         knee=problem.safety,
         pair_columns=problem.pair_columns,
@@ -160,44 +205,79 @@ def solve(
     seconds: float,
     seed: int,
     workers: int = 2,
-    chances: FloatArray = CHANCES,
     progress: Callable[[float, float], None] | None = None,
 ) -> tuple[IntArray, float]:
     """The best assignment (P,) found in `seconds`, and its cost; feasible if the initial one is.
 
-    Independent annealings in `workers` threads (the compiled search runs without the interpreter's
-    lock); the best wins. What is found depends on the machine's speed.
+    The two searches race for RACE of the time, each with a short cooling of its own; the one that
+    is ahead has the rest, in `workers` threads with seeds of their own (compiled code runs without the
+    interpreter's lock). What is found depends on the machine's speed.
     """
     begin_s = time.perf_counter()
     if not problem.initial.size:
         return problem.initial, 0.0
     terrain = terrain_of(problem)
-    sites, nears = int(problem.site.max()) + 1, int(problem.near.max()) + 1
-    no_scale, nothing = np.zeros((problem.capacity.shape[0], 0)), np.zeros(0)
+    for search in SEARCHES:  # compiled before the clock of a race decides anything
+        _cool(problem, terrain, search, seed=(seed,), begin_s=begin_s, end_s=begin_s)
+    end_s = begin_s + seconds
+    now_s = time.perf_counter()
+    race_s = now_s + RACE * max(end_s - now_s, 0.0)
 
-    def run(worker: int) -> tuple[float, IntArray]:
-        rng = np.random.default_rng((seed, worker))
-        ground = kernel.ground(terrain, problem.initial, sites, nears, 0, no_scale)
-        unit = float(ground.sums[kernel.TOTAL]) / problem.initial.size
-        while True:
-            part = (time.perf_counter() - begin_s) / seconds
-            if part >= 1.0:
-                return float(ground.sums[kernel.BEST]), ground.best_at
-            heat = max(unit * _temperature(part), 1e-9)
-            anneal.anneal(
-                terrain, ground, int(rng.integers(2**31)), CHUNK_STEPS, heat, heat,
-                chances, no_scale, anneal.BEST_TOTAL, nothing, nothing,
-            )  # fmt: skip
-            if progress is not None and worker == 0:
-                progress(part, float(ground.sums[kernel.BEST]))
+    def report(part: float, cost: float) -> None:
+        if progress is not None:
+            progress(part, cost)
 
     with ThreadPoolExecutor(workers) as pool:
-        cost, at = min(pool.map(run, range(workers)), key=lambda found: found[0])
+        # One thread has the searches one after another; two or more have them side by side.
+        turns = (
+            [now_s + (race_s - now_s) * k / len(SEARCHES) for k in (1, 2)]
+            if workers == 1
+            else [race_s] * 2
+        )
+        first = [
+            pool.submit(
+                _cool, problem, terrain, search, seed=(seed, k),
+                begin_s=turns[0] if workers == 1 and k else now_s, end_s=turns[k],
+            )
+            for k, search in enumerate(SEARCHES)
+        ]  # fmt: skip
+        raced = [run.result() for run in first]
+        ahead = min(range(len(SEARCHES)), key=lambda k: raced[k][0])
+        now_s = time.perf_counter()
+        rest = [
+            pool.submit(
+                _cool, problem, terrain, SEARCHES[ahead], seed=(seed, len(SEARCHES) + k),
+                begin_s=now_s, end_s=end_s, progress=report if k == 0 else None,
+            )
+            for k in range(workers)
+        ]  # fmt: skip
+        cost, at = min([*raced, *(run.result() for run in rest)], key=lambda found: found[0])
     return at, cost
 
 
-def _temperature(part: float) -> float:
-    """From HOT to COLD geometrically, then quickly to FROZEN; part in 0 ... 1 of the time."""
-    if part < FREEZING:
-        return HOT * math.pow(COLD / HOT, part / FREEZING)
-    return COLD * math.pow(FROZEN / COLD, (part - FREEZING) / (1.0 - FREEZING))
+def _cool(
+    problem: Reassignment,
+    terrain: kernel.Terrain,
+    search: Search,
+    *,
+    seed: tuple[int, ...],
+    begin_s: float,
+    end_s: float,
+    progress: Callable[[float, float], None] | None = None,
+) -> tuple[float, IntArray]:
+    """One search from the initial assignment, cooled geometrically from `begin_s` to `end_s`; at least a chunk."""
+    rng = np.random.default_rng(seed)
+    sites, nears = int(problem.site.max()) + 1, int(problem.near.max()) + 1
+    no_scale, nothing = np.zeros((problem.capacity.shape[0], 0)), np.zeros(0)
+    ground = kernel.ground(terrain, problem.initial, sites, nears, 0, no_scale)
+    unit = float(ground.sums[kernel.TOTAL]) / problem.initial.size
+    part = 0.0
+    while True:
+        heat = max(unit * search.hot * (search.cold / search.hot) ** part, 1e-9)
+        search.draw(terrain, ground, int(rng.integers(2**31)), heat, no_scale, nothing)
+        if progress is not None:
+            progress(part, float(ground.sums[kernel.BEST]))
+        now_s = time.perf_counter()
+        if now_s >= end_s:
+            return float(ground.sums[kernel.BEST]), ground.best_at
+        part = min(max((now_s - begin_s) / (end_s - begin_s), 0.0), 1.0)
