@@ -3,6 +3,11 @@
 The snapshots come from drs.generate (seeded). The greedy runs at threshold 5 without cost-benefit,
 so that it goes as far as it can. Two answers of ours are held against it: the same balance with
 fewer moves, and a better balance with no more moves. Times include the greedy that each starts from.
+
+With --peers models of two other balancers answer for the same snapshots, in the same run: credativ's
+proxlb-solver (CP-SAT over the whole cluster) and OpenNebula's OneDRS (ILP), written anew from their
+descriptions in drs_peer_models.py. Ours must not be worse by drs.objective than either. Models of more than
+PEER_CELLS_MAX VM-host pairs are not built: neither returns in minutes there.
 """
 
 from __future__ import annotations
@@ -10,15 +15,27 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 from claims import Claim, finish
 
-from drs import Plan, Policy, Preference, Snapshot, StepBudget, Strength, greedy_plan, recommend
+from drs import (
+    Plan,
+    Policy,
+    Preference,
+    Snapshot,
+    StepBudget,
+    Strength,
+    greedy_plan,
+    objective,
+    recommend,
+)
 from drs.generate import skewed_cluster
 from drs.load import entitlement, host_usage
 
 SIZES = ((32, 1000), (64, 2000), (256, 5000), (1000, 10000))
+PEER_CELLS_MAX = 130_000
 
 
 def spread(snapshot: Snapshot, plan: Plan) -> np.ndarray:
@@ -27,7 +44,8 @@ def spread(snapshot: Snapshot, plan: Plan) -> np.ndarray:
 
 
 def moved_gib(snapshot: Snapshot, plan: Plan) -> float:
-    return sum(float(snapshot.memory_bytes[m.vm]) for m in plan.moves()) / 2**30
+    moved = plan.placement(snapshot) != snapshot.placement
+    return float(snapshot.memory_bytes[moved].sum()) / 2**30
 
 
 def least_gib(snapshot: Snapshot, memory_sd: float) -> float:
@@ -107,6 +125,52 @@ def measure(hosts: int, vms: int, seed: int) -> list[Claim]:
     ]
 
 
+def measure_peers(hosts: int, vms: int, seed: int, seconds: float) -> list[Claim]:
+    """The two peers and ours at their task, all in this run; by drs.objective at threshold 5."""
+    import drs_peer_models as peers  # OR-Tools' linear solvers take a second to import
+
+    snapshot = skewed_cluster(hosts, vms, seed=seed)
+    size = f"{hosts}x{vms} seed {seed}"
+    if hosts * vms > PEER_CELLS_MAX:
+        sys.stderr.write(f"{size}: too large for the peers' models\n")
+        return []
+    policy = Policy(migration_threshold=5, cost_benefit=False)
+    claims: list[Claim] = []
+    begin_s = time.perf_counter()
+    evener = replace(policy, preference=Preference.EVENER)
+    ours = recommend(snapshot, evener, now=0.0, rng=np.random.default_rng(seed))
+    rows = [("ours", ours, "", time.perf_counter() - begin_s)]
+    for name, solve in (
+        ("proxlb-solver", lambda: peers.proxlb_solver(snapshot, seconds=seconds, workers=2)),
+        ("OneDRS", lambda: peers.onedrs(snapshot, seconds=seconds)),
+    ):
+        begin_s = time.perf_counter()
+        plan, status = solve()
+        rows.append((name, plan, status, time.perf_counter() - begin_s))
+    best = objective(snapshot, ours, policy)
+    for name, plan, status, solve_s in rows:
+        cpu, memory = spread(snapshot, plan)
+        moves = int((plan.placement(snapshot) != snapshot.placement).sum())
+        sys.stderr.write(
+            f"{size} {name:14} {status:9} CPU sd {cpu:.4f} memory sd {memory:.4f} moves {moves} "
+            f"moved {moved_gib(snapshot, plan):.0f} GiB in {solve_s:.1f} s\n"
+        )
+        if name != "ours":
+            theirs = objective(snapshot, plan, policy)
+            claims.append(
+                Claim(
+                    claim=f"{size}: ours no worse by the objective than {name}'s, imbalance against it",
+                    value=ours.imbalance_after / max(float(np.hypot(cpu, memory)) / 2**0.5, 1e-12),
+                    unit="ratio",
+                    bar="objective",
+                    holds=best <= theirs,
+                    n=1,
+                    conditions=f"peer: {status}, {seconds:g} s",
+                )
+            )
+    return claims
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -114,9 +178,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="the two smaller sizes")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--peers", action="store_true", help="other balancers' models as well")
+    parser.add_argument("--peer-seconds", type=float, default=30.0, help="for each peer and size")
     args = parser.parse_args()
     measure(8, 100, args.seed)  # loads the compiled code, which is not what is measured
-    claims = [c for size in (SIZES[:2] if args.quick else SIZES) for c in measure(*size, args.seed)]
+    sizes = SIZES[:2] if args.quick else SIZES
+    claims = [c for size in sizes for c in measure(*size, args.seed)]
+    if args.peers:
+        for size in ((8, 100), *sizes):
+            claims += measure_peers(*size, args.seed, args.peer_seconds)
     return finish(claims, as_json=args.json)
 
 
