@@ -27,6 +27,7 @@ from prober import Probes
 from cluster.inventory.model import Mode
 from cluster.migration.spec import Trigger
 from cluster.policy.messages import MigrationRequested
+from cluster.policy.state import PowerState
 
 _SILENCE_S_MAX = 60.0
 _LOOK_S = 0.005
@@ -217,7 +218,7 @@ def look(lab: Lab, failed_s: float) -> tuple[float | None, str, bool]:
             m.spec.vm == "idle" and m.started_s is not None for m in view.migrations
         ):
             work_s = time.monotonic() - failed_s
-        up = {name for name, host, power in view.vms if power.value == "on" and host is not None}
+        up = {name for name, host, power in view.vms if power is PowerState.ON and host}
         if not view.migrations and not view.verifying and {"vm", "idle"} <= up:
             return work_s, ended, True
         time.sleep(_LOOK_S)
