@@ -1,0 +1,65 @@
+"""Objects as bytes and back: only classes of this project, NumPy and plain Python come back."""
+
+import io
+import pickle
+from typing import Any
+
+# Pure rooms, and what the notes are made of. Nothing in them acts when it is made.
+_ROOMS = (
+    "cluster.inventory.",
+    "cluster.migration.",
+    "cluster.policy.",
+    "cluster.memory.",
+    "cluster.actors.reports",
+    "cluster.actors.views",
+    "drs.",
+)
+_PLAIN = {
+    "builtins": {"set", "frozenset", "bytearray", "complex", "slice", "range"},
+    "collections": {"deque", "OrderedDict"},
+    "types": {"MappingProxyType"},
+    "datetime": {"date", "datetime", "timedelta", "timezone"},
+    "numpy": {"dtype", "ndarray"},
+    "numpy._core.multiarray": {"_reconstruct", "scalar"},
+    "numpy._core.numeric": {"_frombuffer"},
+    "numpy.random._pickle": {"__generator_ctor", "__bit_generator_ctor"},
+    "numpy.random._pcg64": {"PCG64"},
+    "numpy.random.bit_generator": {"__pyx_unpickle_SeedSequence", "SeedSequence"},
+}
+_PROTOCOL = 5
+
+
+class Unreadable(Exception):
+    """Bytes that are not what this version of the project writes."""
+
+
+def freeze(thing: object) -> bytes:
+    """Return an object as bytes."""
+    return pickle.dumps(thing, protocol=_PROTOCOL)
+
+
+def thaw(data: bytes) -> Any:
+    """Return the object of some bytes.
+
+    A database is a file that somebody may have given us, and a pickle may name any
+    function to call; so whatever is not of this project is refused.
+
+    Raises:
+        Unreadable: If they are damaged, of another version, or name something foreign.
+    """
+    try:
+        return _Thaw(io.BytesIO(data)).load()
+    except Exception as error:
+        raise Unreadable(f"{type(error).__name__}: {error}") from error
+
+
+class _Thaw(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """Return a class that may come back.
+
+        Raises:
+            pickle.UnpicklingError: For any other.
+        """
+        if module.startswith(_ROOMS) or name in _PLAIN.get(module, ()):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} does not belong in a journal")
