@@ -134,6 +134,9 @@ class Balancing:
         """Return the approved migrations, and a word on each that is not there to approve."""
         notes: list[Command] = []
         wanted: list[MigrationRequested] = []
+        if vms is None and not self.open:
+            text = "there is nothing to apply: no recommendation is open"
+            return [Record(topic=Topic.DRS, what="approve_refused", text=text)], []
         for vm in tuple(self.open) if vms is None else vms:
             found = self.open.pop(vm, None)
             if found is None:
@@ -144,6 +147,9 @@ class Balancing:
             else:
                 text = f"{vm} is not on {found.source} any more"
                 notes.append(Record(topic=Topic.DRS, what="approve_refused", text=text))
+        if wanted:
+            named = ", ".join(request.vm for request in wanted)
+            notes.append(Record(topic=Topic.DRS, what="approved", text=f"applying: {named}"))
         return notes, wanted
 
     def stop(self) -> None:
@@ -220,6 +226,14 @@ class Balancing:
                 if state is leaving
             ),
         )
+
+    def forget_solve(self) -> list[Command]:
+        """Whoever solved is gone: say so, and look again soon."""
+        if self._asked is None:
+            return []
+        solve, asked_s, _ = self._asked
+        self.hurry(asked_s)
+        return self.failed(solve, "VirtualCenter was restarted")
 
     def failed(self, solve: int, reason: str) -> list[Command]:
         """Say that a solve has failed; the next pass tries again."""

@@ -14,6 +14,7 @@ from cluster.policy.licensing import Status
 from cluster.policy.links import Links
 from cluster.policy.maintenance import RETRY_S, Maintenance
 from cluster.policy.messages import (
+    Asked,
     CalendarTold,
     CancelRequested,
     Command,
@@ -37,9 +38,12 @@ from cluster.policy.messages import (
     MigrationRequested,
     NodeLost,
     PassRequested,
+    PowerOffRequested,
+    PowerOnRequested,
     RecommendationsApproved,
     Recommended,
     Record,
+    Restarted,
     SolveFailed,
     Started,
     Stopping,
@@ -51,8 +55,10 @@ from cluster.policy.messages import (
 )
 from cluster.policy.moving import Moving
 from cluster.policy.powering import Powering
+from cluster.policy.resuming import said_again
 from cluster.policy.shares import Shares
 from cluster.policy.state import ClusterState, HostState, PowerState
+from cluster.policy.tasks import Tasks
 from cluster.policy.timetable import Timetable, Wanted
 
 
@@ -61,6 +67,7 @@ class Center:
 
     Attributes:
         state: What is known; read it, never change it from outside.
+        tasks: What was asked for, and what became of it.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -73,6 +80,7 @@ class Center:
         self._suspicion = Suspicion(scenario.ha.isolation_s_max)
         self._shares = Shares(self.state)
         self._licences = Licences(self.state)
+        self.tasks = Tasks(self.state)
         self._stopping = False
 
     @property
@@ -112,10 +120,25 @@ class Center:
         if isinstance(event, LoadSampled):  # far more often than all others
             self._sampled(event, now)
             return ()
-        return tuple(self._shares.settle(self._handle(event, now, rng)))
+        commands = tuple(self._shares.settle(self._handle(event, now, rng)))
+        self.tasks.took(commands, now=now)
+        if isinstance(event, Asked):
+            self.tasks.asked(event.key, commands, now=now)
+        return commands
 
     def _handle(self, event: Event, now: float, rng: np.random.Generator) -> list[Command]:
         match event:
+            case Asked(key=key, wish=wish):
+                if self.tasks.asked_before(key) is not None:
+                    return []
+                self.tasks.begin(event, now=now)
+                return self._handle(wish, now, rng)
+            case Restarted():
+                text = "VirtualCenter was restarted"
+                note = Record(topic=Topic.CLUSTER, what="center_restarted", text=text)
+                return [note, *self._balancing.forget_solve()]
+            case PowerOnRequested() | PowerOffRequested():
+                return self._power(event)
             case HostConnected():
                 return self._host_connected(event, now)
             case HostFailed():
@@ -179,7 +202,7 @@ class Center:
         """A host that was thought lost comes back empty: what runs there is not its own."""
         host = self.state.hosts[event.host]
         self._suspicion.heard(event.host)
-        host.serves_faults = event.serves_faults
+        known, host.serves_faults = host.answers, event.serves_faults
         if host.state in (HostState.STARTING, HostState.NOT_RESPONDING):
             back = HostState.MAINTENANCE if host.in_maintenance else HostState.CONNECTED
             host.state = back
@@ -192,6 +215,7 @@ class Center:
         return [
             note,
             *self._powering.stale(event.host, event.running),
+            *(said_again(self.state, self._shares, event) if known else ()),
             *self._power_on_if_all_known(),
             *self._room_came(now),
         ]
@@ -231,6 +255,18 @@ class Center:
             if vm.off_wanted and self.state.migration_of(vm_name) is None:
                 commands += self._powering.power_off(vm, vm.off_wanted)
         return commands
+
+    def _power(self, event: PowerOnRequested | PowerOffRequested) -> list[Command]:
+        name = event.vm
+        vm = self.state.vms.get(name)
+        if isinstance(event, PowerOnRequested) and not self._stopping:
+            return self._powering.request_on(name, event.host)
+        if isinstance(event, PowerOffRequested) and vm is not None and vm.host is not None:
+            return self._timetable.power_off(vm, "as asked")
+        why = "there is no such VM" if vm is None else f"it is {vm.power.value}"
+        what = "power_on_failed" if isinstance(event, PowerOnRequested) else "power_off_failed"
+        text = f"{name}: {'the cluster is stopping' if self._stopping else why}"
+        return [Record(topic=Topic.VM, what=what, text=text, fields=(("vm", name),))]
 
     def _vm_ended(self, event: VmEnded, now: float) -> list[Command]:
         return [
@@ -306,7 +342,8 @@ class Center:
     ) -> list[Command]:
         if self._stopping:
             text = f"{event.host} stays as it is: the cluster is stopping"
-            return [Record(topic=Topic.HOST, what="maintenance_refused", text=text)]
+            fields = (("host", event.host),)
+            return [Record(topic=Topic.HOST, what="maintenance_refused", text=text, fields=fields)]
         match event:
             case MaintenanceRequested(host=host, wait=wait):
                 commands = self._maintenance.request(host, wait=wait)

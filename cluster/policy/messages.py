@@ -19,11 +19,13 @@ class HostConnected:
     """A host has started, or is back. `serves_faults`: its kernel can carry post-copy.
 
     `running`: (VM, epoch) of what it runs already; what it may not run is powered off there.
+    `incoming`: (migration, VM, epoch) of what it has made room for and does not run yet.
     """
 
     host: str
     serves_faults: bool
     running: tuple[tuple[str, int], ...] = ()
+    incoming: tuple[tuple[str, str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +158,26 @@ class LinksMeasured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PowerOnRequested:
+    """Somebody wants a VM on. `host` None: on its own host, or where DRS places it."""
+
+    vm: str
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerOffRequested:
+    """Somebody wants a VM off; its memory is given up."""
+
+    vm: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarted:
+    """VirtualCenter itself died and is back: what was under way is said again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VmStarted:
     """The VM runs where `PowerOn` said."""
 
@@ -249,8 +271,47 @@ class MigrationEnded:
     outcome: Outcome
 
 
+Wish = (
+    MigrationRequested
+    | CancelRequested
+    | MaintenanceRequested
+    | MaintenanceCancelled
+    | MaintenanceEnded
+    | DrsConfigured
+    | PassRequested
+    | RecommendationsApproved
+    | HostReconfigured
+    | VmReconfigured
+    | LicencesOffered
+    | FeaturesTicked
+    | FeaturesUnticked
+    | LicenceServerLost
+    | LicenceServerBack
+    | PowerOnRequested
+    | PowerOffRequested
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Somebody asked for something and follows what becomes of it as a task.
+
+    Attributes:
+        key: Unique to the asking; heard twice it is done once.
+        by: Who, in words.
+    """
+
+    key: str
+    by: str
+    wish: Wish
+
+
 Event = (
-    HostConnected
+    Asked
+    | Restarted
+    | PowerOnRequested
+    | PowerOffRequested
+    | HostConnected
     | HostFailed
     | NodeLost
     | MaintenanceRequested

@@ -117,10 +117,12 @@ class Moving:
         record = self._state.migration_of(vm)
         if record is None:
             text = f"{vm} is not migrating"
-            return [Record(topic=Topic.MIGRATION, what="cancel_refused", text=text)]
+            fields = (("vm", vm),)
+            note = Record(topic=Topic.MIGRATION, what="cancel_refused", text=text, fields=fields)
+            return [note]
         if record.started_s is None:
             return [self._drop(record, "cancelled before it began")]
-        record.onward = None
+        record.onward, record.cancel_wanted = None, True
         return [CancelMigration(migration=record.spec.id, source=record.spec.source)]
 
     def stay(self, host: str) -> list[Command]:
@@ -143,6 +145,7 @@ class Moving:
             return [self._drop(record, f"{vm} has ended: {reason}")]
         if epoch == spec.epoch:
             record.refusal = record.refusal or f"the copy on {spec.destination} ended: {reason}"
+        record.cancel_wanted = True
         return [CancelMigration(migration=spec.id, source=spec.source)]
 
     def host_failed(self, host: str, *, now: float) -> list[Command]:
@@ -259,11 +262,11 @@ class Moving:
         ]
         if saved:
             self._state.vms[spec.vm].moved_at_s = now
-            commands.append(
-                TakeOver(
-                    migration=spec.id, vm=spec.vm, destination=spec.destination, epoch=spec.epoch
-                )
+            order = TakeOver(
+                migration=spec.id, vm=spec.vm, destination=spec.destination, epoch=spec.epoch
             )
+            self._state.taking_over[spec.vm] = order
+            commands.append(order)
         elif there:
             commands.append(Discard(migration=spec.id, destination=spec.destination))
         return commands

@@ -26,6 +26,21 @@ class Powering:
         ordered = sorted(never_on, key=lambda vm: vm.spec.host is None)
         return [command for vm in ordered for command in self._power_on(vm, usage)]
 
+    def request_on(self, name: str, host: str | None) -> list[Command]:
+        """Power a VM on because somebody wants it, or say why not."""
+        vm = self._state.vms.get(name)
+        if vm is None:
+            reason = "there is no such VM"
+        elif vm.power is not PowerState.OFF:
+            reason = f"it is {vm.power.value}"
+        elif host is not None and host not in self._state.hosts:
+            reason = f"there is no host {host}"
+        else:
+            vm.ended_reason = ""  # said again to whoever asks again
+            return self._power_on(vm, Usage(self._state), host)
+        text = f"{name} is not powered on: {reason}"
+        return [Record(topic=Topic.VM, what="power_on_failed", text=text, fields=(("vm", name),))]
+
     def restart_lost(self) -> list[Command]:
         """Restart cold what HA has to restart, as far as there is room; the rest goes on waiting.
 
@@ -51,9 +66,9 @@ class Powering:
                 ]
         return commands
 
-    def _power_on(self, vm: VmRecord, usage: Usage) -> list[Command]:
+    def _power_on(self, vm: VmRecord, usage: Usage, wanted: str | None = None) -> list[Command]:
         name = vm.spec.name
-        host, reason = self._place(vm, usage)
+        host, reason = self._place(vm, usage, wanted or vm.spec.host)
         if host is not None and (full := self._failover_problem(vm)):
             host, reason = None, full
         if host is None:
@@ -75,9 +90,8 @@ class Powering:
         usage.hold(vm, host)
         return [PowerOn(vm=name, host=host, epoch=epoch)]
 
-    def _place(self, vm: VmRecord, usage: Usage) -> tuple[str | None, str]:
+    def _place(self, vm: VmRecord, usage: Usage, name: str | None) -> tuple[str | None, str]:
         """Return the host, or None and why there is none."""
-        name = vm.spec.host
         if name is None:
             return best_host(self._state, vm, usage), "no host can take it"
         problems = admissible(self._state, vm, name, usage)
@@ -103,6 +117,8 @@ class Powering:
     def started(self, event: VmStarted) -> list[Command]:
         """A VM runs, unless it was given up in between."""
         vm = self._state.vms[event.vm]
+        if vm.epoch == event.epoch:
+            self._state.taking_over.pop(event.vm, None)
         if vm.epoch != event.epoch or vm.power is not PowerState.STARTING:
             return []
         vm.power = PowerState.ON
@@ -115,6 +131,7 @@ class Powering:
             event.vm, epoch=event.epoch
         ):
             return []
+        self._state.taking_over.pop(event.vm, None)
         host, vm.power = vm.host, PowerState.OFF
         self._state.place(vm, None)
         vm.ended_reason, vm.off_wanted = event.reason, ""

@@ -30,6 +30,14 @@ class Shares:
         ]
         return [*filled, *self._changes(running, before)]
 
+    def filled(self, spec: MigrationSpec) -> MigrationSpec:
+        """Return a migration's spec with the share that was told last."""
+        return replace(spec, rate_bytes_per_second=self._told.get(spec.id))
+
+    def of(self, migrations: Iterable[str]) -> tuple[tuple[str, float | None], ...]:
+        """Return what was told of these."""
+        return tuple((m, self._told[m]) for m in migrations if m in self._told)
+
     def _changes(
         self, running: Iterable[MigrationSpec], before: dict[str, float | None]
     ) -> list[SetShares]:

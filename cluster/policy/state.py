@@ -11,6 +11,7 @@ from cluster.migration.spec import MigrationSpec
 from cluster.policy.kinds import Kinds, host_kind, vm_kind
 from cluster.policy.licensing import Licensing
 from cluster.policy.links import Links
+from cluster.policy.messages import TakeOver
 from cluster.policy.ownership import Ownership
 from cluster.policy.question import HostFacts
 from cluster.policy.rules import RuleBook
@@ -111,6 +112,7 @@ class MigrationRecord:
         waiting_for: Why it has not started, for people.
         onward: The host that the VM goes on to when it has arrived; this one is a bypass.
         demand_changed: The VM's demand is another since the migration started.
+        cancel_wanted: Its source has been asked to stop it.
     """
 
     spec: MigrationSpec
@@ -121,6 +123,7 @@ class MigrationRecord:
     waiting_for: str = ""
     onward: str | None = None
     demand_changed: bool = False
+    cancel_wanted: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -132,6 +135,7 @@ class ClusterState:
         overhead_s: Smoothed downtime of past migrations without the copying, for predictions.
         began_s: When the scenario's clock started; None until everything is up.
         licensing: The rights of each host; None until the calendar is known.
+        taking_over: What destinations whose source died are to run alone, by VM.
         residents: The VMs of each host by name, and under None those that are off: what a
             decision about one host asks for must not cost a look at every VM.
         links: Measured payload bytes a second from one host's node to another's.
@@ -147,6 +151,7 @@ class ClusterState:
     overhead_s: float = 0.01
     began_s: float | None = None
     licensing: Licensing | None = None
+    taking_over: dict[str, TakeOver] = field(default_factory=dict)
     residents: dict[str | None, dict[str, VmRecord]] = field(init=False)
     links: Links = field(default_factory=Links)
     vm_kinds: Kinds[VmSpec] = field(default_factory=lambda: Kinds(vm_kind))

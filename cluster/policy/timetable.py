@@ -70,7 +70,7 @@ class Timetable:
                 case TimedKind.CANCEL:
                     commands += self._moving.cancel(name)
                 case TimedKind.POWER_OFF:
-                    commands += self._power_off(vm, "by the scenario")
+                    commands += self.power_off(vm, "by the scenario")
         return commands
 
     def _change_demand(self, vm: VmRecord, event: TimedEvent) -> list[Command]:
@@ -92,7 +92,7 @@ class Timetable:
             note,
         ]
 
-    def _power_off(self, vm: VmRecord, reason: str) -> list[Command]:
+    def power_off(self, vm: VmRecord, reason: str) -> list[Command]:
         """A VM that migrates is on two hosts: it ends when it is on one again."""
         record = self._state.migration_of(vm.spec.name)
         vm.restart_wanted = False

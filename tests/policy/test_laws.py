@@ -93,23 +93,28 @@ class Anything(RuleBasedStateMachine):
         self.answers: dict[tuple[str, int], type] = {}
         self.starting: set[tuple[str, int]] = set()
         self.solves: list[Solve] = []
+        self.begun: set[str] = set()
 
     def feed(self, event):
         self.now += 0.5
-        commands = self.center.handle(event, now=self.now, rng=np.random.default_rng(0))
+        commands = self.decide(event)
         self.log.append((self.now, event, commands))
         for command in commands:
             match command:
-                case PowerOn():
+                case PowerOn() if (command.vm, command.epoch) not in self.starting:
                     self.starting.add((command.vm, command.epoch))
                     assert HostState.CONNECTED is self.state.hosts[command.host].state
-                case StartMigration(spec=spec):
+                case StartMigration(spec=spec) if spec.id not in self.begun:
+                    self.begun.add(spec.id)
                     assert HostState.CONNECTED is self.state.hosts[spec.destination].state
                     assert self.state.vms[spec.vm].host == spec.source
                     assert PowerState.ON is self.state.vms[spec.vm].power
                 case Solve():
                     self.solves.append(command)
         return commands
+
+    def decide(self, event):
+        return self.center.handle(event, now=self.now, rng=np.random.default_rng(0))
 
     @initialize(serves=st.booleans())
     def connect(self, serves):

@@ -30,7 +30,9 @@ def test_an_open_recommendation_is_carried_out_when_it_is_approved():
     assert [("v0", "b")] == started(hand.send(RecommendationsApproved(vms=("v0",))))
     assert ["v1"] == [one.request.vm for one in hand.center.recommendations()]
     assert [("v1", "c")] == started(hand.send(RecommendationsApproved()))
-    assert () == hand.send(RecommendationsApproved())
+    assert ["there is nothing to apply: no recommendation is open"] == hand.notes(
+        RecommendationsApproved()
+    )
 
 
 def test_an_approved_move_by_a_third_host_goes_on_from_there():
