@@ -38,7 +38,7 @@ check: $(READY_DEV)
 	$(BIN)/mypy
 
 # Every claim that needs no data from elsewhere, quickly. One that does not hold is said at the end.
-BENCHES := quickstart there_and_back startup throughput blackout dirty_bytes demand_faults line_rate prediction brownout \
+BENCHES := quickstart there_and_back startup rolling_maintenance center_crash throughput blackout dirty_bytes demand_faults line_rate prediction brownout \
   against_qemu drs_schedule drs_peers drs_scale sim_scale
 bench: $(READY_DEV)
 	@failed=; for name in $(BENCHES); do echo "== $$name"; \

@@ -25,7 +25,9 @@ ROOMS = {
         "cluster.observe",
         "drs",
     },
+    "cluster.journal": {"cluster.inventory", "cluster.policy"},
     "cluster.actors": {
+        "cluster.journal",
         "cluster.inventory",
         "cluster.migration",
         "cluster.policy",
@@ -36,6 +38,7 @@ ROOMS = {
     },
     "cluster.observe": {"cluster.inventory", "cluster.migration", "cluster.policy", "drs"},
     "cluster.cli": {
+        "cluster.journal",
         "cluster.inventory",
         "cluster.migration",
         "cluster.policy",
@@ -54,6 +57,7 @@ OWNERS = {
     "prometheus_client": ("cluster/observe/",),
     "fcntl": ("cluster/memory/",),
     "click": ("cluster/cli/",),
+    "sqlite3": ("cluster/journal/",),
 }
 
 # Pure rooms know no clock, no chance, no I/O.

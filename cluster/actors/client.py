@@ -97,10 +97,25 @@ class VmClient:
         return reply
 
     async def _locate(self) -> None:
-        found = await self._center.locate.remote(self._vm)
-        if found is None:
-            raise VmOff(f"{self._vm} is off")
-        self._handle, self.epoch = found
+        """Ask VirtualCenter, again while it is away.
+
+        Raises:
+            VmOff: If it says so.
+            TimeoutError: If it has not answered for `_SILENCE_S_MAX`.
+        """
+        end_s = time.monotonic() + _SILENCE_S_MAX
+        while True:
+            try:
+                found = await self._center.locate.remote(self._vm)
+            except RayError as error:
+                if time.monotonic() > end_s:
+                    raise TimeoutError(f"VirtualCenter has not told where {self._vm} is") from error
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            if found is None:
+                raise VmOff(f"{self._vm} is off")
+            self._handle, self.epoch = found
+            return
 
     def _expect(self, then: Handle | None) -> None:
         """Warm the handle to the next place: a first call through it costs milliseconds."""

@@ -1,7 +1,9 @@
 """A running cluster as its driver holds it: started, looked at, finished, taken down."""
 
+import contextlib
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -10,6 +12,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from cluster.actors.host import Host
 from cluster.actors.line_rates import measure_lines
 from cluster.actors.load import Books, Load
+from cluster.actors.named import CENTER, LOAD, host_name
 from cluster.actors.nodes import on_node, ray_nodes
 from cluster.actors.replies import Handle
 from cluster.actors.verifying import Audit
@@ -33,9 +36,10 @@ class ClusterFailed(Exception):
 
 @dataclass(slots=True)
 class Cluster:
-    """The actors of one run.
+    """The actors of one run, or of one cluster that stays.
 
     Attributes:
+        seen: The number of the newest entry of the story that a view has shown.
         lines: Measured payload bytes a second from one node to another; none on one node.
     """
 
@@ -44,10 +48,23 @@ class Cluster:
     center: Handle = None
     load: Handle = None
     lines: tuple[tuple[str, str, float], ...] = ()
+    seen: int = 0
 
     @classmethod
-    def launch(cls, scenario: Scenario, *, tracker: TrackerKind | None = None) -> "Cluster":
+    def launch(
+        cls,
+        scenario: Scenario,
+        *,
+        tracker: TrackerKind | None = None,
+        database: Path | None = None,
+        detached: bool = False,
+    ) -> "Cluster":
         """Create VirtualCenter and the hosts; VMs are powered on as they connect.
+
+        Args:
+            database: VirtualCenter's journal, on this node; with it VirtualCenter may die
+                and begins again, and the actors have names that it finds them by.
+            detached: The actors outlive whoever launches them.
 
         Raises:
             ClusterFailed: If the Ray nodes cannot hold them; the message says what is missing.
@@ -59,18 +76,31 @@ class Cluster:
             "max_restarts": 0,
             "max_task_retries": 0,
             "max_concurrency": _CALLS_AT_ONCE_MAX,
+            **({"lifetime": "detached"} if detached else {}),
         }
-        cluster.center = ray.remote(**options)(VirtualCenter).remote(scenario, seed=scenario.seed)
+
+        def named(name: str) -> dict[str, str]:
+            return {} if database is None else {"name": name}
+
         host_class = ray.remote(**options)(Host)
         for spec in scenario.hosts:
             cluster.hosts[spec.name] = host_class.options(
-                scheduling_strategy=on_node(plan[spec.name])
-            ).remote(spec, sample_s=scenario.sample_s, tracker=tracker)
+                scheduling_strategy=on_node(plan[spec.name]), **named(host_name(spec.name))
+            ).remote(
+                spec,
+                sample_s=scenario.sample_s,
+                isolation_s_max=scenario.ha.isolation_s_max if scenario.ha.enabled else None,
+                tracker=tracker,
+            )
+        lives = {} if database is None else {"max_restarts": -1, **_here()}
+        cluster.center = ray.remote(**{**options, **lives, **named(CENTER)})(VirtualCenter).remote(
+            scenario, seed=scenario.seed, database=None if database is None else str(database)
+        )
         used = sorted(set(plan.values()))
         cluster.lines = measure_lines(used)
         measured = LinksMeasured(nodes=tuple(plan.items()), rates=cluster.lines)
         cluster.center.links_measured.remote(measured)
-        cluster.load = ray.remote(**options)(Load).remote(
+        cluster.load = ray.remote(**options, **named(LOAD))(Load).remote(
             scenario.vms,
             cluster.center,
             seed=scenario.seed,
@@ -79,6 +109,24 @@ class Cluster:
         cluster.center.start.remote(cluster.hosts)
         return cluster
 
+    @classmethod
+    def find(cls) -> "Cluster":
+        """Return the cluster whose actors have their names in this driver's namespace.
+
+        Raises:
+            ClusterFailed: If there is none.
+        """
+        try:
+            center = ray.get_actor(CENTER)
+            scenario: Scenario = ray.get(center.scenario.remote(), timeout=_SILENCE_S_MAX)
+            hosts: dict[str, Handle] = {}
+            for spec in scenario.hosts:
+                with contextlib.suppress(ValueError):  # it has died
+                    hosts[spec.name] = ray.get_actor(host_name(spec.name))
+            return cls(scenario, hosts=hosts, center=center, load=ray.get_actor(LOAD))
+        except (ValueError, RayError) as error:
+            raise ClusterFailed(f"there is no such cluster on this Ray: {error}") from error
+
     def view(self) -> ClusterView:
         """Return what there is to see, and what has happened since the last look.
 
@@ -86,12 +134,13 @@ class Cluster:
             ClusterFailed: If VirtualCenter does not answer.
         """
         try:
-            view: ClusterView = ray.get(self.center.view.remote(), timeout=_SILENCE_S_MAX)
+            view: ClusterView = ray.get(self.center.view.remote(self.seen), timeout=_SILENCE_S_MAX)
         except GetTimeoutError as error:
             text = f"VirtualCenter has not answered for {_SILENCE_S_MAX:.0f} s"
             raise ClusterFailed(text) from error
         except RayError as error:
             raise ClusterFailed(f"VirtualCenter has failed: {error}") from error
+        self.seen = view.number
         return view
 
     def begin(self) -> None:
@@ -135,11 +184,21 @@ class Cluster:
 
     def stop(self) -> None:
         """End every VM and actor of this run, whatever state it is in."""
+        for first in (self.load, self.center):  # nobody asks or decides any more
+            if first is not None:
+                ray.kill(first, no_restart=True)
         stops = [host.stop.remote() for host in self.hosts.values()]
         ray.wait(stops, num_returns=len(stops), timeout=_STOP_S_MAX)
-        for actor in (*self.hosts.values(), self.load, self.center):
-            if actor is not None:
-                ray.kill(actor, no_restart=True)
+        for host in self.hosts.values():
+            ray.kill(host, no_restart=True)
+
+
+def _here() -> dict[str, Any]:
+    """Return the option that keeps an actor on this node, where its files are."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    node = ray.get_runtime_context().get_node_id()
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
 def _where(scenario: Scenario) -> dict[str, str]:

@@ -14,6 +14,7 @@ from cluster.migration.messages import (
     SendState,
     Ticked,
 )
+from cluster.migration.state import Phase
 
 _PROGRESS_S = 0.1
 
@@ -38,6 +39,11 @@ class Driver:
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sending: int | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """Where the migration is."""
+        return self._machine.state.phase
 
     def tell(self, event: Event) -> None:
         """Put in an event from outside: a cancel, a lost host."""

@@ -5,22 +5,24 @@ machine of every migration that leaves it, and serves those that come in.
 """
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import Coroutine
-from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
+from cluster.actors.background import Background
+from cluster.actors.courier import Courier
 from cluster.actors.destination_end import DestinationEnd
 from cluster.actors.driving import Driver
+from cluster.actors.isolation import Isolation
 from cluster.actors.late_memory import LateMemory
 from cluster.actors.local_vm import LocalVm, Power, create_vm
 from cluster.actors.own_metrics import OwnMetrics
 from cluster.actors.priority import goes_first
 from cluster.actors.replies import Handle
-from cluster.actors.reports import HostFacts, Verification
+from cluster.actors.reports import HostFacts, HostReport, RunningVm, Verification
 from cluster.actors.scheduling import Scheduler
 from cluster.actors.source_end import SourceEnd
 from cluster.actors.verifying import Audit, audit_guest, compare_memory
@@ -42,6 +44,8 @@ from cluster.migration.state import Phase
 from cluster.policy.sharing import SerialLink
 
 _SCHEDULE_S = 0.1
+# Migrations that are known to have been driven, when somebody says again to drive them.
+_DRIVEN_MAX = 10_000
 _SWITCHOVER = (Phase.STUNNING, Phase.SENDING_STATE, Phase.COMMITTING, Phase.RESUMING)
 
 
@@ -53,10 +57,14 @@ class Host:
         spec: HostSpec,
         *,
         sample_s: float,
+        isolation_s_max: float | None = None,
         tracker: TrackerKind | None = None,
         runtime_env: dict[str, object] | None = None,
     ) -> None:
-        """`tracker` None takes the best that this machine allows."""
+        """`tracker` None takes the best that this machine allows.
+
+        `isolation_s_max` None: nobody restarts this host's VMs elsewhere, so it never stops them.
+        """
         goes_first()
         self._spec = spec
         self._sample_s = sample_s
@@ -74,28 +82,58 @@ class Host:
         self._receiving = SerialLink(rate_bytes_per_second=spec.nic.rate_bytes_per_second)
         self._scheduler = Scheduler(spec)
         self._clock_zero_s = time.monotonic()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._begun = False
+        self._work = Background(self._failed)
+        self._courier = Courier()
+        self._booting: dict[tuple[str, int], asyncio.Task[tuple[Handle, str]]] = {}
+        self._driven: dict[str, None] = {}
         self._stopped = asyncio.Event()
+        self._isolated = isolation_s_max is not None
+        self._isolation = Isolation(isolation_s_max or 0.0, self._cut_off, self._back)
+        self._held: set[str] = set()
         self._center: Handle = None
         self._door: Doorstep | None = None
         self._metrics: OwnMetrics | None = None
 
     # VirtualCenter's calls.
 
-    async def start(self, center: Handle) -> HostFacts:
-        """Begin to schedule and to report to `center`."""
-        self._center = center
-        self._door = Doorstep()
-        self._spawn(self._schedule())
-        self._spawn(self._report())
+    async def start(self, center: Handle) -> HostReport:
+        """Begin to schedule and to report to `center`; told again, only say what is here."""
+        if self._door is None:
+            self._center = center
+            self._door = Doorstep()
+            self._work.spawn(self._schedule())
+            self._work.spawn(self._report())
+            if self._isolated:
+                self._work.spawn(self._isolation.watch())
+            self._work.spawn(self._courier.run(center))
         context = ray.get_runtime_context()
-        return HostFacts(
+        facts = HostFacts(
             host=self._spec.name,
             pid=os.getpid(),
             node=context.get_node_id(),
             tracker=self._tracker,
             tracker_why=self._tracker_why,
             faults_why=self._faults_why,
+        )
+        return HostReport(
+            facts=facts,
+            begun=self._begun,
+            vms=tuple(
+                RunningVm(name=name, epoch=vm.epoch, handle=vm.handle, leaving=vm.leaving)
+                for name, vm in self._vms.items()
+                if vm.power is Power.RUNNING or vm.leaving
+            ),
+            incoming=tuple(
+                (migration, end.vm.spec.name, end.vm.epoch)
+                for migration, end in self._incoming.items()
+                if end.vm.power is not Power.RUNNING
+            ),
+            there={
+                migration: end.there
+                for migration, (end, _) in self._outgoing.items()
+                if end.there is not None
+            },
         )
 
     async def serve_metrics(self, *, address: str | None, per_vm: bool) -> str:
@@ -110,12 +148,27 @@ class Host:
 
     async def begin(self, scenario_s: float) -> None:
         """Set the scenario's clock, which demand profiles and reports count by."""
-        self._clock_zero_s = time.monotonic() - scenario_s
+        if not self._begun:  # a clock that migrations count by never goes back
+            self._begun = True
+            self._clock_zero_s = time.monotonic() - scenario_s
 
     async def power_on(
         self, spec: VmSpec, epoch: int, demand: Demand, demand_from_s: float
     ) -> tuple[Handle, str]:
-        """Boot a VM here; return its handle, or None and why not."""
+        """Boot a VM here, once for each epoch; return its handle, or None and why not."""
+        here = self._vms.get(spec.name)
+        if here is not None and here.epoch == epoch:
+            return here.handle, ""
+        booting = self._booting.get((spec.name, epoch))
+        if booting is None:
+            booting = asyncio.create_task(self._boot(spec, epoch, demand, demand_from_s))
+            self._booting[spec.name, epoch] = booting
+            booting.add_done_callback(lambda _: self._booting.pop((spec.name, epoch), None))
+        return await asyncio.shield(booting)
+
+    async def _boot(
+        self, spec: VmSpec, epoch: int, demand: Demand, demand_from_s: float
+    ) -> tuple[Handle, str]:
         try:
             vm = await self._create(spec, epoch, demand, demand_from_s, boots=True)
             await vm.resume()
@@ -138,14 +191,19 @@ class Host:
             vm.demand, vm.demand_from_s = demand, demand_from_s
 
     async def migrate(self, spec: MigrationSpec, destination: Handle) -> str:
-        """Drive a migration of a VM that runs here to its end; return "" or why not begun."""
+        """Drive a migration of a VM that runs here to its end, once; return "" or why not begun."""
+        if spec.id in self._driven:
+            return ""
         vm = self._vms.get(spec.vm)
         if vm is None or vm.power is not Power.RUNNING:
             return f"{spec.vm} does not run on {self._spec.name}"
         if vm.leaving:
             return f"{spec.vm} is migrating already"
         vm.leaving = True
-        self._spawn(self._drive(spec, vm, destination))
+        self._driven[spec.id] = None
+        if len(self._driven) > _DRIVEN_MAX:
+            del self._driven[next(iter(self._driven))]
+        self._work.spawn(self._drive(spec, vm, destination))
         return ""
 
     async def cancel(self, migration: str) -> None:
@@ -158,13 +216,16 @@ class Host:
         if (found := self._outgoing.get(migration)) is not None:
             found[1].tell(HostLost(role=Role.DESTINATION))
 
-    async def take_over(self, migration: str) -> str:
+    async def take_over(self, migration: str, name: str, epoch: int) -> str:
         """Run a VM whose source died after the commit; return "" or why it cannot run.
 
         What had not left the source's process died with it.
         """
         end = self._incoming.get(migration)
         if end is None:
+            here = self._vms.get(name)
+            if here is not None and here.epoch == epoch:
+                return ""
             return f"{self._spec.name} knows nothing of {migration}"
         missing = end.missing_pages()
         if missing:
@@ -203,8 +264,7 @@ class Host:
 
     async def stop(self) -> None:
         """End everything this host runs, and leave nothing behind."""
-        for task in list(self._tasks):
-            task.cancel()
+        self._work.cancel()
         for incoming in self._incoming.values():
             incoming.close()
             incoming.vm.end()
@@ -307,16 +367,10 @@ class Host:
     def _now(self) -> float:
         return time.monotonic() - self._clock_zero_s
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: "asyncio.Task[None]") -> None:
+    def _failed(self, error: BaseException) -> None:
         """Tell VirtualCenter of work that ended in an exception: a defect, which fails the run."""
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._center.driver_failed.remote(self._spec.name, f"{type(error).__name__}: {error}")
+        text = f"{type(error).__name__}: {error}"
+        self._courier.tell("driver_failed", self._spec.name, text)
 
     async def _create(
         self,
@@ -341,19 +395,55 @@ class Host:
             door=self._door,
             said=self._said,
             lost=self._lost,
+            may_run=self._isolation.open,
             runtime_env=self._runtime_env,
+        )
+
+    async def _cut_off(self) -> None:
+        """Stun what runs here: another host may be starting it just now."""
+        for name, vm in list(self._vms.items()):
+            if vm.power is Power.RUNNING:
+                with contextlib.suppress(VmGone, VmRefused):
+                    await vm.stun()
+                    self._held.add(name)
+
+    async def _back(self) -> bool:
+        """Run again what is still ours, and end the rest; return whether that is known."""
+        held = [(name, vm.epoch) for name, vm in self._vms.items() if name in self._held]
+        try:
+            ours = set(await self._center.owned.remote(self._spec.name, held))
+        except RayError:
+            return False
+        self._isolation.open.set()
+        for name, _ in held:
+            vm = self._vms.get(name)
+            if vm is None:
+                continue
+            if name not in ours and not vm.leaving:
+                await self.power_off(name)
+            elif name in ours and not self._switches_over(name):
+                with contextlib.suppress(VmGone, VmRefused):
+                    await vm.resume()
+        self._held.clear()
+        return True
+
+    def _switches_over(self, name: str) -> bool:
+        """Whether a migration has stunned the VM, and will run it again where it belongs."""
+        return any(
+            end.spec.vm == name and driver.phase in _SWITCHOVER
+            for end, driver in self._outgoing.values()
         )
 
     def _said(self, vm: LocalVm, header: Header) -> None:
         """A VM spoke unasked: its guest raised."""
-        self._spawn(self._power_off_failed(vm, str(header.get("error", header))))
+        self._power_off_failed(vm, str(header.get("error", header)))
 
     def _lost(self, vm: LocalVm) -> None:
         """A VM's socket closed; unless we ended it, its process has died."""
         if vm.power is not Power.OFF:
-            self._spawn(self._power_off_failed(vm, "its process ended"))
+            self._power_off_failed(vm, "its process ended")
 
-    async def _power_off_failed(self, vm: LocalVm, reason: str) -> None:
+    def _power_off_failed(self, vm: LocalVm, reason: str) -> None:
         if vm.power is Power.OFF:
             return
         vm.end()
@@ -361,7 +451,7 @@ class Host:
             del self._vms[vm.spec.name]
         if not vm.leaving:
             vm.free()
-        await self._center.vm_ended.remote(vm.spec.name, vm.epoch, reason)
+        self._courier.tell("vm_ended", vm.spec.name, vm.epoch, reason)
 
     async def _schedule(self) -> None:
         while True:
@@ -379,7 +469,8 @@ class Host:
             )
             if self._metrics is not None:
                 self._metrics.sampled(sample)
-            await self._center.report.remote(sample)
+            with contextlib.suppress(RayError):  # the next sample is newer than this one
+                await self._center.report.remote(sample)
 
     async def _drive(self, spec: MigrationSpec, vm: LocalVm, destination: Handle) -> None:
         end = SourceEnd(
@@ -403,7 +494,7 @@ class Host:
             await driver.run()
         except ProtocolError as error:
             # Our defect. Whoever runs the VM goes on; nothing is undone on a guess.
-            await self._center.driver_failed.remote(spec.id, str(error))
+            self._courier.tell("driver_failed", spec.id, str(error))
             return
         finally:
             end.close()
@@ -414,8 +505,8 @@ class Host:
         moved = outcome.result is Result.COMPLETED
         if vm.power is Power.OFF and self._vms.get(spec.vm) is vm:
             del self._vms[spec.vm]
-        await self._center.migration_ended.remote(
-            spec.id, outcome, tuple(machine.story), verifying=moved
+        self._courier.tell(
+            "migration_ended", spec.id, outcome, tuple(machine.story), verifying=moved
         )
         if moved:
             await self._verify(spec, vm, destination)
@@ -436,16 +527,15 @@ class Host:
             )
         except RayError as lost:
             error = f"{spec.destination} did not answer: {lost}"
-        await self._center.verified.remote(
-            Verification(
-                migration=spec.id,
-                vm=spec.vm,
-                pages=spec.memory_pages,
-                mismatched_pages=mismatched,
-                served=served,
-                error=error,
-            )
+        found = Verification(
+            migration=spec.id,
+            vm=spec.vm,
+            pages=spec.memory_pages,
+            mismatched_pages=mismatched,
+            served=served,
+            error=error,
         )
+        self._courier.tell("verified", found)
 
 
 def _serve(vm: LocalVm, pages: PageSource) -> LateMemory:

@@ -51,9 +51,10 @@ class Load:
         self._vms: dict[str, _VmLoad] = {}
 
     async def start(self) -> None:
-        """Begin to talk to every VM."""
+        """Begin to talk to every VM; told again, only to those it does not talk to yet."""
         for spec in self._specs:
-            self._vms[spec.name] = _VmLoad(spec, self)
+            if spec.name not in self._vms:
+                self._vms[spec.name] = _VmLoad(spec, self)
 
     async def gaps(self, wanted: list[tuple[str, int]]) -> list[Gaps | None]:
         """Return what clients felt of migrations, each by (vm, epoch it led to), if seen yet."""

@@ -43,6 +43,7 @@ class LocalVm:
 
     Attributes:
         address: Where the VM's process has mapped its memory.
+        may_run: Set unless its host is cut off: then another may own it by now.
         demand: Profile in force, and the scenario second it counts from.
         leaving: Its memory or vCPUs are on the way to another host.
     """
@@ -59,6 +60,7 @@ class LocalVm:
     address: int
     power: Power
     demand: Demand
+    may_run: asyncio.Event
     demand_from_s: float = 0.0
     leaving: bool = False
     sampled_s: float = 0.0
@@ -71,7 +73,8 @@ class LocalVm:
         self.power = Power.STUNNED
 
     async def resume(self) -> None:
-        """Let the vCPUs run."""
+        """Let the vCPUs run, as soon as the host may run anything."""
+        await self.may_run.wait()
         await self.link.ask("resume")
         self.power = Power.RUNNING
 
@@ -114,6 +117,7 @@ async def create_vm(
     door: Doorstep,
     said: Callable[[LocalVm, Header], None],
     lost: Callable[[LocalVm], None],
+    may_run: asyncio.Event,
     runtime_env: dict[str, object] | None,
 ) -> LocalVm:
     """Start a VM process on this node and give it memory; it is stunned from birth.
@@ -170,6 +174,7 @@ async def create_vm(
         uffd=hello.uffd,
         address=hello.address,
         power=Power.STUNNED,
+        may_run=may_run,
         demand=demand,
         demand_from_s=demand_from_s,
     )

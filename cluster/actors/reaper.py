@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 MARK = "VMOTION_RAY_DIRECTORY"
+_RAYS_TITLE = b"ray"  # "ray::Host", "ray-dashboard-…"
 _TRIES_MAX = 100
 _QUIET_MIN = 8
 _PAUSE_S = 0.1
@@ -24,9 +25,10 @@ _PAUSE_S = 0.1
 def belonging(directory: str, run: int) -> list[int]:
     """Return the processes of the Ray in that directory, `run` apart: its path is in them, one way or another.
 
-    In the environment, which they inherit; on the command line; or as the place of a file
-    they hold open. One way is not enough: Ray renames its processes, and the new title
-    overwrites what the kernel shows of the first two.
+    In the environment, which they inherit; on the command line; or, of a process that Ray has
+    renamed, as the place of a file it holds open. Ray's new title overwrites what the kernel
+    shows of the first two. A program that somebody has let join this Ray holds such files too;
+    it is not ours, and knows its own name.
     """
     found: list[int] = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -42,6 +44,8 @@ def _holds(process: Path, directory: str) -> bool:
     path = directory.encode()
     if path in (process / "environ").read_bytes() or path in (process / "cmdline").read_bytes():
         return True
+    if not (process / "cmdline").read_bytes().startswith(_RAYS_TITLE):
+        return False
     for link in (process / "fd").iterdir():
         with contextlib.suppress(OSError):
             if os.readlink(link).startswith(directory):

@@ -43,6 +43,10 @@ class NotHere:
 Reply = Answered | Moved | NotHere
 
 
+class CenterDown(Exception):
+    """VirtualCenter cannot work; the message says why, and what cures it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Birth:
     """What a VM process needs to find its host and become a VM.

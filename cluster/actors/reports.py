@@ -1,7 +1,8 @@
 """What hosts tell VirtualCenter: frozen, picklable."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from cluster.actors.replies import Handle
 from cluster.memory.pager import Served
 from cluster.memory.tracker import TrackerKind
 from cluster.policy.facts import HostLoad
@@ -22,6 +23,33 @@ class HostFacts:
     tracker: TrackerKind
     tracker_why: str
     faults_why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningVm:
+    """A VM on a host. `leaving`: it is on its way to another, which may own it by now."""
+
+    name: str
+    epoch: int
+    handle: Handle
+    leaving: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReport:
+    """What a host says when VirtualCenter connects it, for the first time or after its own death.
+
+    Attributes:
+        begun: It knows the scenario's time.
+        incoming: (migration, VM, epoch) of what it has made room for and does not run yet.
+        there: Of migrations that leave it: the VM at the destination, once it is prepared.
+    """
+
+    facts: HostFacts
+    begun: bool = False
+    vms: tuple[RunningVm, ...] = ()
+    incoming: tuple[tuple[str, str, int], ...] = ()
+    there: dict[str, Handle] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

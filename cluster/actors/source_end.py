@@ -1,11 +1,12 @@
 """The source's end of a migration: carries out the machine's commands, and decides nothing."""
 
 import asyncio
+import contextlib
 import os
 import time
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnavailableError, RayError
 
 from cluster.actors.local_vm import LocalVm, Power
 from cluster.actors.replies import Handle
@@ -41,6 +42,9 @@ from cluster.policy.sharing import SerialLink
 
 # What is left at the stun goes along with the state up to this size, and in batches above.
 _INLINE_BYTES_MAX = 4 << 20
+# Below any `stall_s_max`: silence for longer is the machine's to judge.
+_CENTER_AWAY_S_MAX = 5.0
+_COMMIT_AGAIN_S = 0.02
 
 
 class SourceEnd:
@@ -71,6 +75,11 @@ class SourceEnd:
         self._server: PageServer | None = None
         self._prepared = False
         self._there: Handle = None
+
+    @property
+    def there(self) -> Handle:
+        """The VM at the destination; None until that is prepared."""
+        return self._there
 
     @property
     def outbox(self) -> Outbox:
@@ -173,9 +182,14 @@ class SourceEnd:
         # actor's handle costs milliseconds, which would be the blackout's.
         await asyncio.gather(
             vm.handle.expect.remote(True, self._there),
-            self._center.prepared.remote(spec.id, self._there),
+            self._tell_prepared(),
         )
         return Succeeded(reply_to=command.seq)
+
+    async def _tell_prepared(self) -> None:
+        """A VirtualCenter that is away asks for it when it is back."""
+        with contextlib.suppress(RayError):
+            await self._center.prepared.remote(self.spec.id, self._there)
 
     async def _send_dirty(self, command: SendDirty) -> Answer:
         loop = asyncio.get_running_loop()
@@ -254,10 +268,27 @@ class SourceEnd:
         )
 
     async def _commit(self, command: Commit) -> Answer:
-        refusal = await self._center.commit.remote(self.spec.id, command.epoch)
+        refusal = await self._ask_commit(command.epoch)
         if refusal:
             return Refused(reply_to=command.seq, reason=refusal)
         return Succeeded(reply_to=command.seq)
+
+    async def _ask_commit(self, epoch: int) -> str:
+        """Ask VirtualCenter, at once again while it is starting anew: the VM stands still meanwhile.
+
+        Raises:
+            ray.exceptions.RayError: If it is away for long; the machine asks again then.
+        """
+        end_s = time.monotonic() + _CENTER_AWAY_S_MAX
+        while True:
+            try:
+                refusal: str = await self._center.commit.remote(self.spec.id, epoch)
+            except ActorUnavailableError:
+                if time.monotonic() > end_s:
+                    raise
+                await asyncio.sleep(_COMMIT_AGAIN_S)
+            else:
+                return refusal
 
     async def _roll_back(self, command: Rollback) -> Answer:
         """Run here again first, and only then tell the destination to forget."""

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from cluster.actors.reports import HostFacts, HostSample, MigrationProgress, Verification
+from cluster.actors.reports import HostFacts, HostSample, MigrationProgress, Verification, VmSample
+from cluster.inventory.model import VmSpec
 from cluster.migration.spec import MigrationSpec, Outcome
 from cluster.migration.story import Entry
 from cluster.policy.balancing import Balance
@@ -62,10 +63,29 @@ class MigrationView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VmView:
+    """A VM as it is now.
+
+    Attributes:
+        ended_reason: Why it is off; "" is not.
+        sample: The last of its host, if it was in it.
+    """
+
+    spec: VmSpec
+    host: str | None
+    power: PowerState
+    epoch: int
+    demand_mhz: float
+    ended_reason: str
+    sample: VmSample | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterView:
     """What there is to see now, and what has happened since the last look.
 
     Attributes:
+        number: Of the newest that has happened: the next look begins after it.
         time_s: Of the scenario: 0 until everything is up.
         all_up: Every VM has started or ended trying.
         samples: The last of each host that has sent one.
@@ -74,6 +94,7 @@ class ClusterView:
         licences: What the right to use features rests on; None before the hosts connect.
     """
 
+    number: int
     time_s: float
     all_up: bool
     balance: Balance

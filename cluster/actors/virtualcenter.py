@@ -1,114 +1,118 @@
-"""VirtualCenter as a Ray actor: feeds the pure `Center` and carries out what it says."""
+"""VirtualCenter as a Ray actor: hears, writes down, decides with the pure `Center`, carries out.
+
+With a journal it may die at any instant: Ray starts it again, it hears from the journal what
+it had heard, and connects to the hosts, which have gone on meanwhile.
+"""
 
 import asyncio
-import importlib
+import contextlib
+import os
+import sys
 import time
-from collections.abc import Coroutine
-from typing import Any, assert_never
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import ray
-from ray.exceptions import RayError
 
+from cluster.actors.background import Background
+from cluster.actors.carrying import Carrier
+from cluster.actors.chronicle import Chronicle, Kind
+from cluster.actors.named import host_name
 from cluster.actors.priority import goes_first
-from cluster.actors.replies import Handle
-from cluster.actors.reports import HostFacts, HostSample, MigrationProgress, Verification
-from cluster.actors.views import (
-    ClusterView,
-    EndedMigration,
-    Happening,
-    HostView,
-    MigrationView,
-)
+from cluster.actors.replies import CenterDown, Handle
+from cluster.actors.reports import HostSample, MigrationProgress, Verification
+from cluster.actors.showing import cluster_view, vm_view
+from cluster.actors.views import ClusterView, EndedMigration, Happening, VmView
 from cluster.inventory.model import Scenario
-from cluster.migration.spec import MigrationSpec, Outcome, not_begun
+from cluster.journal.database import JournalFailed
+from cluster.journal.journal import Journal, Noted
+from cluster.journal.replay import Known, begin, restore
+from cluster.migration.spec import MigrationSpec, Outcome
 from cluster.migration.story import Entry
+from cluster.policy.balancing import OpenRecommendation
 from cluster.policy.center import Center
+from cluster.policy.forecast import Candidate, Queued, candidates, queue
 from cluster.policy.licences import begins_unix_s
 from cluster.policy.messages import (
+    Asked,
     CalendarTold,
-    CancelMigration,
     CancelRequested,
     CloseMigration,
     Command,
     CommitRequested,
-    Discard,
     Event,
-    FailHost,
     GrantCommit,
-    HostConnected,
     HostFailed,
     LinksMeasured,
     LoadSampled,
     MigrationEnded,
     MigrationRequested,
-    PowerOff,
-    PowerOn,
-    Recommended,
     Record,
     RefuseCommit,
-    SetDemand,
-    SetShares,
-    Solve,
-    SolveFailed,
+    Restarted,
     Started,
-    StartMigration,
     Stopping,
-    TakeOver,
-    TellPeerLost,
     Ticked,
     VmEnded,
-    VmStarted,
 )
 from cluster.policy.state import PowerState
-from drs import DeadlineBudget, Plan, Policy, Snapshot, recommend
+from cluster.policy.tasks import Task
 
-# Entries of the story that wait to be fetched.
-_STORY_MAX = 1_000_000
+_KEEP_EVENTS_MIN = 500
+_KEEP_EVENTS_MAX = 20_000
+_HOUSEKEEPING_S = 1.0
+_CHECK_S = 4.0
+_MEND_S = 1.0
+_PLACE_PAUSE_S = 0.02
+# A VM's host may be connecting again; then clients ask once more.
+_PLACE_S_MAX = 10.0
 
 
 class VirtualCenter:
     """The cluster's one decision maker and the keeper of ownership."""
 
-    def __init__(self, scenario: Scenario, *, seed: int) -> None:
+    def __init__(self, scenario: Scenario, *, seed: int, database: str | None = None) -> None:
+        """`database` None keeps nothing: such a one lives once."""
         goes_first()
-        self._scenario = scenario
-        self._center = Center(scenario)
-        self._rng = np.random.default_rng(seed)
-        self._zero_s = time.monotonic()
-        self._hosts: dict[str, Handle] = {}
-        self._facts: dict[str, HostFacts] = {}
-        self._vms: dict[str, Handle] = {}
-        self._samples: dict[str, HostSample] = {}
-        self._progress: dict[str, MigrationProgress] = {}
-        self._specs: dict[str, MigrationSpec] = {}
-        self._there: dict[str, Handle] = {}
-        self._happened: list[Happening] = []
-        self._ended: list[EndedMigration] = []
-        self._verified: list[Verification] = []
-        self._verifying: set[str] = set()
-        self._problems: list[str] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._why_down = ""
+        self._journal: Journal | None = None
+        self._known: Known | None = None
+        self._work = Background(self._work_failed)
         self._woken = asyncio.Event()
-        self._solver: Any = ray.remote(num_cpus=0, max_retries=0)(solve)
+        self._samples: dict[str, HostSample] = {}
+        self._verifying: set[str] = set()
+        self._restarted_s = 0.0
+        try:
+            known = self._learn(scenario, seed, database)
+        except JournalFailed as error:
+            self._why_down = str(error)
+            self._work.spawn(self._mend(Path(str(database))))
+            return
+        self._known = known
+        self._zero_s = time.monotonic() - known.now_s - max(0.0, time.time() - known.unix_s)
+        self._chronicle = Chronicle(self._journal)
+        self._carrier = Carrier(known.center, self._feed, self._now)
+        if known.restarted:
+            self._work.spawn(self._resume())
 
     # The run's calls.
 
     async def start(self, hosts: dict[str, Handle]) -> None:
         """Connect the hosts and power on every VM; `view().all_up` says when that is done."""
-        self._hosts = hosts
-        self._feed(CalendarTold(unix_s=begins_unix_s(self._scenario, time.time())))
-        self._spawn(self._keep_time())
-        self._spawn(self._warm_solver())
-        me = ray.get_runtime_context().current_actor
-        for name, host in hosts.items():
-            self._spawn(self._connect(name, host, me))
+        if self._carrier.hosts:
+            return
+        self._carrier.hosts = hosts
+        self._go()
 
     async def begin(self) -> None:
         """Start the scenario's clock: its events and DRS count from now."""
-        for host in self._hosts.values():
-            self._call(host.begin.remote(0.0))
+        if self._center.state.began_s is not None:
+            return
         self._feed(Started())
+        for host in self._carrier.hosts.values():
+            self._work.spawn(_begun(host))
 
     async def stopping(self) -> None:
         """Start nothing new."""
@@ -127,54 +131,103 @@ class VirtualCenter:
         self._feed(CancelRequested(vm=vm))
 
     async def locate(self, vm: str) -> tuple[Handle, int] | None:
-        """Return where a VM runs and its epoch; None if it is off."""
-        record = self._center.state.vms.get(vm)
-        handle = self._vms.get(vm)
-        if record is None or record.power is not PowerState.ON or handle is None:
-            return None
-        return handle, record.epoch
+        """Return where a VM runs and its epoch; None if it is off.
+
+        Raises:
+            TimeoutError: If its host has not told yet where its process is.
+        """
+        end_s = time.monotonic() + _PLACE_S_MAX
+        while time.monotonic() < end_s:
+            record = self._center.state.vms.get(vm)
+            if record is None or record.power is not PowerState.ON:
+                return None
+            if (handle := self._carrier.vms.get(vm)) is not None:
+                return handle, record.epoch
+            await asyncio.sleep(_PLACE_PAUSE_S)
+        raise TimeoutError(f"the place of {vm} is not known yet")
 
     async def host_of(self, vm: str) -> Handle:
         """Return the handle of the host a VM runs on; None if it is off."""
         record = self._center.state.vms.get(vm)
-        return None if record is None or record.host is None else self._hosts[record.host]
+        if record is None or record.host is None:
+            return None
+        return self._carrier.hosts[record.host]
 
-    async def view(self) -> ClusterView:
-        """Return what there is to see, and hand out what has happened since the last call."""
-        state = self._center.state
-        view = ClusterView(
-            time_s=self._center.scenario_s(self._now()),
-            all_up=self._center.all_up,
-            balance=self._center.balance(),
-            hosts=tuple(self._host_view(name) for name in state.hosts),
-            samples=dict(self._samples),
-            vms=tuple((name, vm.host, vm.power) for name, vm in state.vms.items()),
-            migrations=tuple(
-                MigrationView(
-                    spec=m.spec,
-                    queued_s=m.queued_s,
-                    started_s=m.started_s,
-                    waiting_for=m.waiting_for,
-                    progress=self._progress.get(m.spec.id),
-                )
-                for m in state.migrations.values()
-            ),
-            happened=tuple(self._happened),
-            ended=tuple(self._ended),
-            verified=tuple(self._verified),
+    # An operator's calls.
+
+    async def ask(self, asked: Asked) -> Task:
+        """Begin a task; asked again with the same key it is the same one."""
+        self._feed(asked)
+        task = self._center.tasks.asked_before(asked.key)
+        assert task is not None
+        return task
+
+    async def task(self, name: str) -> Task | None:
+        """Return a task; None if it is unknown, or long over."""
+        return self._center.tasks.get(name)
+
+    async def tasks(self) -> tuple[Task, ...]:
+        """Return all tasks that are remembered, the oldest first."""
+        return self._center.tasks.all()
+
+    async def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the names of all hosts, and of all VMs."""
+        return tuple(self._center.state.hosts), tuple(self._center.state.vms)
+
+    async def process(self) -> int:
+        """Return this life's process."""
+        return os.getpid()
+
+    async def scenario(self) -> Scenario:
+        """Return the scenario, as it is configured now."""
+        return self._center.state.scenario
+
+    async def vm(self, name: str) -> VmView | None:
+        """Return a VM as it is now; None if there is none of this name."""
+        return vm_view(self._center, name, self._samples)
+
+    async def candidates(self, vm: str) -> tuple[Candidate, ...]:
+        """Return every other host, and what speaks against it or what a migration would cost."""
+        return candidates(self._center.state, vm)
+
+    async def queue(self) -> tuple[Queued, ...]:
+        """Return the migrations that wait, in order."""
+        return queue(self._center.state, now=self._now())
+
+    async def recommendations(self) -> tuple[OpenRecommendation, ...]:
+        """Return what DRS waits for somebody's consent with."""
+        return self._center.recommendations()
+
+    async def records(self, after: int, count_max: int = 1000) -> list[Noted]:
+        """Return the story's entries after a number, the newest so many."""
+        self._center  # noqa: B018  raises while VirtualCenter is down
+        return self._chronicle.since(after, kind=Kind.STORY, count_max=count_max)
+
+    async def defects(self, count_max: int = 10) -> list[str]:
+        """Return what should not have happened, the newest so many."""
+        self._center  # noqa: B018  raises while VirtualCenter is down
+        found = self._chronicle.since(0, kind=Kind.PROBLEM, count_max=count_max)
+        return [entry.text for entry in found]
+
+    async def view(self, after: int = 0) -> ClusterView:
+        """Return what there is to see, and what has happened after that number."""
+        return cluster_view(
+            self._center,
+            now=self._now(),
+            reports=self._carrier.reports,
+            samples=self._samples,
+            progress=self._carrier.progress,
             verifying=len(self._verifying),
-            problems=tuple(self._problems),
-            awaiting_restart=sum(vm.restart_wanted for vm in state.vms.values()),
-            licences=self._center.licences(now=self._now()),
+            entries=self._chronicle.since(after),
+            number=self._chronicle.newest,
         )
-        self._happened, self._ended, self._verified, self._problems = [], [], [], []
-        return view
 
     # The hosts' calls.
 
     async def prepared(self, migration: str, there: Handle) -> None:
         """A migration's destination is ready; `there` is the VM if it is committed."""
-        self._there[migration] = there
+        self._center  # noqa: B018  raises while VirtualCenter is down
+        self._carrier.there[migration] = there
 
     async def commit(self, migration: str, epoch: int) -> str:
         """The commit point: return "" when the destination owns the VM now, or why not."""
@@ -182,15 +235,27 @@ class VirtualCenter:
         for answer in answers:
             match answer:
                 case GrantCommit():
-                    if (there := self._there.get(migration)) is not None:
-                        self._vms[self._specs[migration].vm] = there
+                    record = self._center.state.migrations.get(migration)
+                    if record is not None:
+                        self._carrier.committed(record.spec)
                     return ""
                 case RefuseCommit(reason=reason):
                     return reason
         return "VirtualCenter gave no answer"
 
+    async def owned(self, host: str, vms: Sequence[tuple[str, int]]) -> list[str]:
+        """Return which of these (VM, epoch) that host may run."""
+        owned = self._center.state.ownership
+        return [
+            vm
+            for vm, epoch in vms
+            if (record := owned.get(vm)) is not None
+            and (record.epoch, record.host) == (epoch, host)
+        ]
+
     async def report(self, sample: HostSample) -> None:
         """Take a host's sample."""
+        self._center  # noqa: B018  raises while VirtualCenter is down
         self._samples[sample.load.host] = sample
         self._feed(LoadSampled(load=sample.load))
 
@@ -200,7 +265,8 @@ class VirtualCenter:
 
     async def migration_progressed(self, progress: MigrationProgress) -> None:
         """A migration has taken a turn."""
-        self._progress[progress.migration] = progress
+        if progress.migration in self._center.state.migrations:
+            self._carrier.progress[progress.migration] = progress
 
     async def migration_ended(
         self, migration: str, outcome: Outcome, story: tuple[Entry, ...], *, verifying: bool
@@ -208,168 +274,170 @@ class VirtualCenter:
         """A machine has finished; with `verifying` a call of `verified` follows."""
         if verifying:
             self._verifying.add(migration)
-        self._end(migration, outcome, story, verifying=verifying)
+        self._feed(MigrationEnded(migration=migration, outcome=outcome), story, verifying=verifying)
 
     async def verified(self, verification: Verification) -> None:
         """A migrated VM's memory has been compared, or could not be."""
         self._verifying.discard(verification.migration)
-        self._verified.append(verification)
+        self._note(Kind.VERIFIED, verification)
 
     async def driver_failed(self, subject: str, error: str) -> None:
         """A host's work, a migration's among it, could not go on: a defect, which fails the run."""
-        self._problems.append(f"{subject}: {error}")
+        self._note(Kind.PROBLEM, f"{subject}: {error}")
 
     # Inside.
+
+    @property
+    def _center(self) -> Center:
+        """Raises:
+        CenterDown: If there is no journal to work with.
+        """
+        if self._known is None:
+            raise CenterDown(self._why_down)
+        return self._known.center
+
+    @property
+    def _rng(self) -> np.random.Generator:
+        assert self._known is not None
+        return self._known.rng
 
     def _now(self) -> float:
         return time.monotonic() - self._zero_s
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
+    def _learn(self, scenario: Scenario, seed: int, database: str | None) -> Known:
+        """Raises:
+        JournalFailed: If there is no journal to be had.
+        """
+        unix_s = time.time()
+        if database is None:
+            center, rng = Center(scenario), np.random.default_rng(seed)
+            return Known(center=center, rng=rng, now_s=0.0, unix_s=unix_s)
+        self._journal = journal = Journal(Path(database))
+        if ray.get_runtime_context().was_current_actor_reconstructed:
+            if (known := restore(journal)) is not None:
+                return known
+            # Dead before it could begin: nobody calls `start` again, so the hosts are looked for.
+            return replace(begin(journal, scenario, seed=seed, unix_s=unix_s), restarted=True)
+        return begin(journal, scenario, seed=seed, unix_s=unix_s)
 
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._problems.append(f"{type(error).__name__}: {error}")
+    async def _resume(self) -> None:
+        """After our own death: find the hosts by their names, and say again what is under way."""
+        missing: list[str] = []
+        for name in self._center.state.hosts:
+            try:
+                self._carrier.hosts[name] = ray.get_actor(host_name(name))
+            except ValueError:
+                missing.append(name)
+        self._feed(Restarted())
+        for name in missing:
+            self._feed(HostFailed(host=name, reason="its process died with VirtualCenter away"))
+        self._go()
 
-    def _feed(self, event: Event) -> tuple[Command, ...]:
-        commands = self._center.handle(event, now=self._now(), rng=self._rng)
+    def _go(self) -> None:
+        if self._center.state.licensing is None:
+            unix_s = begins_unix_s(self._center.state.scenario, time.time())
+            self._feed(CalendarTold(unix_s=unix_s))
+        self._work.spawn(self._keep_time())
+        self._work.spawn(self._carrier.warm_solver())
+        if self._journal is not None:
+            self._work.spawn(self._keep_house(self._journal))
+        me = ray.get_runtime_context().current_actor
+        for name in self._carrier.hosts:
+            self._work.spawn(self._carrier.connect(name, me, self._work))
+
+    def _feed(
+        self, event: Event, story: tuple[Entry, ...] = (), *, verifying: bool = False
+    ) -> tuple[Command, ...]:
+        """Decide on an event, write it down, and only then carry out what was decided."""
+        center, now = self._center, self._now()
+        if isinstance(event, LoadSampled):
+            center.handle(event, now=now, rng=self._rng)
+            if self._journal is not None:
+                self._journal.hear_later(event, now_s=now)
+            return ()
+        ended = _spec_of(center, event)
+        commands = center.handle(event, now=now, rng=self._rng)
+        entries = self._entries(commands)
+        if ended is not None and isinstance(event, MigrationEnded):
+            thing = EndedMigration(
+                spec=ended, outcome=event.outcome, story=story, verifying=verifying
+            )
+            entries.append(self._entry(Kind.ENDED, thing))
+        if self._journal is not None:
+            try:
+                self._journal.hear(event, entries, now_s=now)
+            except JournalFailed as error:
+                self._die(error)
+        self._chronicle.add(entries)
         for command in commands:
-            self._carry_out(command)
+            self._carrier.carry_out(command, self._work)
+        if ended is not None:
+            self._carrier.forget(ended.id)
         self._woken.set()
         return commands
 
-    def _carry_out(self, command: Command) -> None:
-        match command:
-            case PowerOn():
-                self._spawn(self._power_on(command))
-            case PowerOff(vm=vm, host=host):
-                self._call(self._hosts[host].power_off.remote(vm))
-            case FailHost(host=host):
-                ray.kill(self._hosts[host])  # `_watch` tells the Center
-            case StartMigration(spec=spec):
-                self._specs[spec.id] = spec
-                self._spawn(self._migrate(spec))
-            case CancelMigration(migration=migration, source=source):
-                self._call(self._hosts[source].cancel.remote(migration))
-            case TellPeerLost(migration=migration, source=source):
-                self._call(self._hosts[source].peer_lost.remote(migration))
-            case Discard(migration=migration, destination=destination):
-                self._call(self._hosts[destination].discard.remote(migration))
-            case TakeOver():
-                self._spawn(self._take_over(command))
-            case CloseMigration(spec=spec, outcome=outcome):
-                self._progress.pop(spec.id, None)
-                self._ended.append(EndedMigration(spec=spec, outcome=outcome))
-            case SetShares(host=host, shares=shares):
-                self._call(self._hosts[host].set_shares.remote(dict(shares)))
-            case SetDemand(vm=vm, host=host, demand=demand, from_s=from_s):
-                self._call(self._hosts[host].set_demand.remote(vm, demand, from_s))
-            case Solve():
-                self._spawn(self._solve(command))
-            case Record():
-                if len(self._happened) < _STORY_MAX:
-                    time_s = self._center.scenario_s(self._now())
-                    self._happened.append(Happening(time_s=time_s, record=command))
-            case GrantCommit() | RefuseCommit():
-                pass  # the answer of `commit`
-            case _:
-                assert_never(command)
+    def _entries(self, commands: tuple[Command, ...]) -> list[Noted]:
+        """Return what people see of an event's consequences."""
+        time_s = self._center.scenario_s(self._now())
+        entries: list[Noted] = []
+        for command in commands:
+            if isinstance(command, Record):
+                entries.append(self._entry(Kind.STORY, Happening(time_s=time_s, record=command)))
+            elif isinstance(command, CloseMigration):
+                thing = EndedMigration(spec=command.spec, outcome=command.outcome)
+                entries.append(self._entry(Kind.ENDED, thing))
+        return entries
 
-    def _call(self, ref: Any) -> None:
-        """Wait for a host's answer in the background: one that is lost is reported by its lifeline."""
-        self._spawn(self._await_host(ref))
+    def _entry(self, kind: Kind, thing: Happening | EndedMigration) -> Noted:
+        return self._chronicle.made(kind, thing, time_s=self._center.scenario_s(self._now()))
 
-    async def _await_host(self, ref: Any) -> None:
+    def _note(self, kind: Kind, thing: Verification | str) -> None:
+        time_s = self._center.scenario_s(self._now())
         try:
-            await ref
-        except ray.exceptions.ActorDiedError:
-            return  # `_watch` tells the Center
+            self._chronicle.note(kind, thing, time_s=time_s)
+        except JournalFailed as error:
+            self._die(error)
 
-    async def _connect(self, name: str, host: Handle, me: Handle) -> None:
-        try:
-            facts: HostFacts = await host.start.remote(me)
-        except RayError as error:
-            self._feed(HostFailed(host=name, reason=str(error)))
-            return
-        self._facts[name] = facts
-        self._spawn(self._watch(name, host))
-        self._feed(HostConnected(host=name, serves_faults=not facts.faults_why))
+    def _work_failed(self, error: BaseException) -> None:
+        self._note(Kind.PROBLEM, f"{type(error).__name__}: {error}")
 
-    async def _watch(self, name: str, host: Handle) -> None:
-        try:
-            await host.lifeline.remote()
-        except RayError as error:
-            self._feed(HostFailed(host=name, reason=type(error).__name__))
+    def _die(self, error: JournalFailed) -> None:
+        """End this life: what was decided is not written down, so nobody may hear of it.
 
-    async def _power_on(self, command: PowerOn) -> None:
-        record = self._center.state.vms[command.vm]
-        try:
-            handle, refusal = await self._hosts[command.host].power_on.remote(
-                record.spec, command.epoch, record.demand, record.demand_from_s
-            )
-        except RayError as error:
-            handle, refusal = None, f"{command.host} did not answer: {type(error).__name__}"
-        if handle is None:
-            self._feed(VmEnded(vm=command.vm, epoch=command.epoch, reason=refusal))
-            return
-        self._vms[command.vm] = handle
-        self._feed(VmStarted(vm=command.vm, epoch=command.epoch))
+        Ray begins the next one, which knows what is written.
+        """
+        print(f"VirtualCenter ends: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
 
-    async def _take_over(self, command: TakeOver) -> None:
-        """The source died after the commit: have the destination go on alone, if it can."""
-        try:
-            refusal = await self._hosts[command.destination].take_over.remote(command.migration)
-        except RayError as error:
-            refusal = f"{command.destination} did not answer: {type(error).__name__}"
-        if refusal:
-            self._feed(VmEnded(vm=command.vm, epoch=command.epoch, reason=refusal))
-        else:
-            self._feed(VmStarted(vm=command.vm, epoch=command.epoch))
+    async def _mend(self, database: Path) -> None:
+        """Without a journal nothing can be decided: try until there is one, and begin anew."""
+        while True:
+            await asyncio.sleep(_MEND_S)
+            try:
+                Journal(database).close()
+            except JournalFailed as error:
+                self._why_down = str(error)
+            else:
+                os._exit(0)
 
-    async def _migrate(self, spec: MigrationSpec) -> None:
-        try:
-            refusal = await self._hosts[spec.source].migrate.remote(
-                spec, self._hosts[spec.destination]
-            )
-        except RayError as error:
-            refusal = f"{spec.source} did not answer: {type(error).__name__}"
-        if refusal:
-            began_s = self._center.scenario_s(self._now())
-            self._end(spec.id, not_begun(refusal, now=began_s), ())
-
-    def _end(
-        self,
-        migration: str,
-        outcome: Outcome,
-        story: tuple[Entry, ...],
-        *,
-        verifying: bool = False,
-    ) -> None:
-        self._progress.pop(migration, None)
-        self._there.pop(migration, None)
-        spec = self._specs[migration]
-        self._ended.append(
-            EndedMigration(spec=spec, outcome=outcome, story=story, verifying=verifying)
-        )
-        self._feed(MigrationEnded(migration=migration, outcome=outcome))
-
-    async def _solve(self, command: Solve) -> None:
-        began = time.monotonic()
-        try:
-            plan = await self._solver.remote(
-                command.snapshot, command.policy, self._now(), command.seed, command.budget_s_max
-            )
-        except RayError as error:
-            self._feed(SolveFailed(solve=command.solve, reason=str(error)))
-            return
-        self._feed(Recommended(solve=command.solve, plan=plan, solve_s=time.monotonic() - began))
-
-    async def _warm_solver(self) -> None:
-        """Start the solver's worker and load OR-Tools before the first pass needs them."""
-        await self._solver.remote(None, None, 0.0, 0, 0.0)
+    async def _keep_house(self, journal: Journal) -> None:
+        """Bound what a restart hears again, bring it all to the disk, and look whether it is whole."""
+        loop = asyncio.get_running_loop()
+        checked_s = time.monotonic()
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_S)
+            try:
+                journal.note(())
+                since = journal.events_since_kept
+                quiet = not self._center.state.running()
+                if since > _KEEP_EVENTS_MAX or (quiet and since > _KEEP_EVENTS_MIN):
+                    journal.keep((self._center, self._rng), now_s=self._now())
+                await loop.run_in_executor(None, journal.checkpoint)
+                if time.monotonic() - checked_s > _CHECK_S:
+                    await loop.run_in_executor(None, journal.check)
+                    checked_s = time.monotonic()
+            except JournalFailed as error:
+                self._die(error)
 
     async def _keep_time(self) -> None:
         while True:
@@ -381,37 +449,16 @@ class VirtualCenter:
             except TimeoutError:
                 self._feed(Ticked())
 
-    def _host_view(self, name: str) -> HostView:
-        record = self._center.state.hosts[name]
-        sample = self._samples.get(name)
-        vms = sample.load.vms if sample else ()
-        held = [vm for vm in self._center.state.vms.values() if vm.host == name]
-        return HostView(
-            name=name,
-            state=record.state,
-            cpu_mhz=record.spec.cpu_mhz,
-            memory_mib=record.spec.memory_mib,
-            demand_mhz=sum(vm.demand_mhz for vm in vms),
-            granted_mhz=sum(vm.granted_mhz for vm in vms),
-            used_mib=sum(vm.spec.memory_mib for vm in held),
-            vms=len(held),
-            tx_bytes=sample.tx_bytes if sample else 0,
-            rx_bytes=sample.rx_bytes if sample else 0,
-            facts=self._facts.get(name),
-        )
 
-
-def solve(
-    snapshot: Snapshot | None, policy: Policy | None, now: float, seed: int, budget_s_max: float
-) -> Plan | None:
-    """Run one DRS pass in a process of its own; without a snapshot only load what it needs."""
-    importlib.import_module("drs.solver")  # OR-Tools is heavy, and only this process needs it
-    if snapshot is None or policy is None:
+def _spec_of(center: Center, event: Event) -> MigrationSpec | None:
+    """Return the migration that an event ends, if it has not ended already."""
+    if not isinstance(event, MigrationEnded):
         return None
-    return recommend(
-        snapshot,
-        policy,
-        now=now,
-        rng=np.random.default_rng(seed),
-        budget=DeadlineBudget(deadline_s=now + budget_s_max),
-    )
+    record = center.state.migrations.get(event.migration)
+    return None if record is None else record.spec
+
+
+async def _begun(host: Handle) -> None:
+    """Let a host's clock begin; one that is dead is reported by its lifeline."""
+    with contextlib.suppress(ray.exceptions.RayError):
+        await host.begin.remote(0.0)

@@ -76,6 +76,7 @@ def view(time_s=1.0, **changes):
         "verified": (),
         "verifying": 0,
         "problems": (),
+        "number": 0,
     }
     return ClusterView(**known | changes)
 
