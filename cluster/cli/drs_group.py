@@ -7,10 +7,12 @@ import click
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def drs() -> None:
-    """What DRS would do, and why: from a snapshot file, without a running cluster.
+    """What DRS would do, and why: from a snapshot file, or of a cluster that is up.
 
     \b
     Examples:
+      vmotion drs status
+      vmotion drs run
       vmotion drs recommend snapshot.json --policy policy.toml
       vmotion drs explain snapshot.json --vm db
       vmotion drs check snapshot.json plan.json

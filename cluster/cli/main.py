@@ -11,12 +11,31 @@ from pathlib import Path
 
 import click
 
-from cluster.cli.drs_group import drs
+from cluster.cli.lazy import LazyGroup
 
 # Each command imports what it needs when it runs: `vmotion --help` must not load Ray.
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_GROUPS = "cluster.cli.groups"
+# Commands to a cluster that stays; each group has a file of its own.
+_STANDING = {
+    "up": (f"{_GROUPS}.up:up", "Start a scenario's cluster, and return while it goes on."),
+    "down": (f"{_GROUPS}.up:down", "End a cluster, with everything that belongs to it."),
+    "status": (f"{_GROUPS}.status:status", "Show hosts, migrations, and what is wrong."),
+    "host": (f"{_GROUPS}.host:host", "Look at hosts."),
+    "vm": (f"{_GROUPS}.vm:vm", "Look at VMs, and power them on and off."),
+    "migrate": (f"{_GROUPS}.migrate:migrate", "Migrate a running VM to another host."),
+    "cancel": (f"{_GROUPS}.migrate:cancel", "Stop a VM's migration."),
+    "maintenance": (f"{_GROUPS}.maintenance:maintenance", "Take hosts out for work."),
+    "drs": (f"{_GROUPS}.drs:drs", "See what DRS recommends, apply it, set it."),
+    "task": (f"{_GROUPS}.task:task", "Look at tasks."),
+    "events": (f"{_GROUPS}.events:events", "Print what has happened."),
+}
+
+
+@click.group(
+    cls=LazyGroup, lazy=_STANDING, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="vmotion")
 def main() -> None:
     """A VMware-style cluster that really runs: hosts and VMs as Ray actors, live migration
@@ -26,6 +45,7 @@ def main() -> None:
     Examples:
       vmotion run examples/quickstart.toml --out out
       vmotion simulate examples/quickstart.toml --out out
+      vmotion up examples/quickstart.toml; vmotion status; vmotion down
       vmotion check my-scenario.toml
       vmotion drs recommend snapshot.json
       vmotion schema > scenario.schema.json
@@ -243,6 +263,3 @@ def report(directories: tuple[str, ...], out: str | None) -> None:
     from cluster.cli.run import report_command
 
     raise SystemExit(report_command(directories, out=out))
-
-
-main.add_command(drs)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 
+from cluster.cli.exit_status import BAD_INPUT, DONE, FAILED, INTERRUPTED
 from cluster.cli.scenarios import load_judged
 from cluster.inventory.faults import NO_FAULTS
 from cluster.inventory.model import Scenario
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from cluster.observe.record import EventRow, MigrationRow, Summary, TimelineRow
     from cluster.observe.rounds import RoundRow
     from cluster.observe.tracing import Tracing
-
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 class Recorded(Protocol):

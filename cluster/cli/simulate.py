@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cluster.cli.run import BAD_INPUT, FAILED, INTERRUPTED, complain, leave_behind, load_scenario
+from cluster.cli.exit_status import BAD_INPUT, FAILED, INTERRUPTED
+from cluster.cli.run import complain, leave_behind, load_scenario
 from cluster.cli.samples import SamplesFile, write_samples
 from cluster.cli.virtual_progress import open_progress
 from cluster.simulation.recording import Recorder

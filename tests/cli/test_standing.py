@@ -1,0 +1,257 @@
+"""A cluster that stays, as an operator uses it: one for all of these, in the order of a day.
+
+Each test leaves every VM on and every host connected; the last ones end the cluster.
+"""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from cli.commands import vmotion
+
+from cluster.actors import places
+from cluster.actors.control import Control
+
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(240)]
+SILENCE_S_MAX = 90.0
+LAB = """
+[scenario]
+name = "lab"
+duration_s = 3600
+[[host]]
+name = "esx"
+count = 3
+cpu_mhz = 4000
+memory_mib = 256
+[[vm]]
+name = "vm"
+count = 3
+host = ["esx-1", "esx-2", "esx-3"]
+memory_mib = 16
+cpu_mhz = 1000
+demand = 200
+guest = "keyvalue"
+clients = { count = 1, rate_hz = 20 }
+[drs]
+enabled = false
+[ha]
+enabled = true
+failures_tolerated = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The cluster's state directory and scenario; whatever happens it is down afterwards."""
+    place = tmp_path_factory.mktemp("lab")
+    scenario = place / "lab.toml"
+    scenario.write_text(LAB)
+    before = os.environ.get("VMOTION_STATE_DIR")
+    os.environ["VMOTION_STATE_DIR"] = str(place / "state")
+    said = vmotion("up", scenario, "--database", place / "lab.db")
+    assert (0, "") == (said.returncode, said.stderr.split("\n")[-1]), said.stderr
+    assert "cluster default is up: 3 hosts, 3 VMs" in said.stdout
+    yield scenario
+    vmotion("down")
+    if before is None:
+        del os.environ["VMOTION_STATE_DIR"]
+    else:
+        os.environ["VMOTION_STATE_DIR"] = before
+
+
+def told(*arguments):
+    """What a command prints as JSON."""
+    said = vmotion(*arguments, "--json")
+    assert 0 == said.returncode, said.stderr
+    return json.loads(said.stdout)
+
+
+def where(vm):
+    return told("vm", "show", vm)["host"]
+
+
+def another(vm):
+    return next(f"esx-{n}" for n in (1, 2, 3) if f"esx-{n}" != where(vm))
+
+
+def until(true, what):
+    end = time.monotonic() + SILENCE_S_MAX
+    while time.monotonic() < end:
+        if found := true():
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"waited in vain for {what}: {told('status')}")
+
+
+def all_on():
+    return all(vm["power"] == "powered on" for vm in told("vm", "list"))
+
+
+def pid_of(method="process"):
+    standing = places.read("default")
+    with Control(standing.control, standing.key.encode()) as control:
+        return control.call("center", method)
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not places.began(pid), f"the end of process {pid}")
+
+
+def test_a_second_up_of_the_same_name_is_refused_and_names_the_first(lab):
+    said = vmotion("up", lab)
+    assert 1 == said.returncode
+    assert f"cluster default is up already, from {lab}" in said.stderr
+
+
+def test_status_shows_hosts_their_state_and_the_tracker(lab):
+    status = told("status")
+    said = vmotion("status").stdout
+
+    assert ["connected"] * 3 == [host["state"] for host in status["hosts"]]
+    assert [] == status["problems"]
+    assert "dirty tracking" in said
+    assert "no problems" in said
+    assert "licences: evaluation mode" in said
+
+
+def test_unknown_names_are_answered_with_the_nearest_ones(lab):
+    for arguments, near in (
+        (("migrate", "vn-1", "esx-2"), "vm-1"),
+        (("migrate", "vm-1", "exs-2"), "esx-2"),
+        (("vm", "show", "vm1"), "vm-1"),
+        (("maintenance", "enter", "esx1"), "esx-1"),
+    ):
+        said = vmotion(*arguments)
+        assert 2 == said.returncode
+        assert f"did you mean {near}" in said.stderr or near in said.stderr
+
+
+def test_migrate_lists_hosts_checks_and_migrates(lab):
+    there = another("vm-1")
+    hosts = told("migrate", "vm-1")
+    assert 2 == len(hosts)
+    assert {"duration_s", "downtime_s", "cpu_load", "memory_load"} < set(hosts[0])
+    assert f"vm-1 can go to {there}\n" == vmotion("migrate", "vm-1", there, "--check").stdout
+    task = told("migrate", "vm-1", there)
+
+    assert ("done", "migrate", "vm-1") == (task["state"], task["kind"], task["subject"])
+    assert there == where("vm-1")
+    again = vmotion("migrate", "vm-1", there)
+    assert 1 == again.returncode
+    assert f"vm-1 runs on {there} already" in again.stderr
+
+
+def test_a_host_in_maintenance_is_empty_and_no_destination_until_it_leaves(lab):
+    assert 0 == vmotion("maintenance", "enter", "esx-3").returncode
+    assert [] == told("host", "show", "esx-3")["vm_names"]
+    refused = vmotion("migrate", "vm-1", "esx-3")
+    assert 1 == refused.returncode
+    assert "esx-3 is in maintenance mode" in refused.stderr
+    assert 0 == vmotion("maintenance", "exit", "esx-3").returncode
+
+
+def test_rolling_maintenance_visits_every_host_and_no_vm_stops(lab):
+    epochs = {vm["name"]: told("vm", "show", vm["name"])["epoch"] for vm in told("vm", "list")}
+    tasks = told("maintenance", "rolling")
+    entered = [task["subject"] for task in tasks if task["kind"] == "maintenance enter"]
+
+    assert ["esx-1", "esx-2", "esx-3"] == entered
+    assert all_on()
+    assert all(told("vm", "show", name)["epoch"] >= epoch for name, epoch in epochs.items())
+    assert not [e for e in vmotion("events", "--last", 500).stdout if "powered off" in e]
+
+
+def test_a_vm_is_powered_off_and_on_where_it_is_wanted(lab):
+    assert 0 == vmotion("vm", "power-off", "vm-2").returncode
+    assert "as asked" == told("vm", "show", "vm-2")["off_because"]
+    assert any("vm-2 is off" in line for line in told("status")["problems"])
+    assert 0 == vmotion("vm", "power-on", "vm-2", "esx-2").returncode
+    assert "esx-2" == where("vm-2")
+
+
+def test_drs_is_set_while_it_runs_and_remembers_why(lab):
+    assert 1 == vmotion("drs", "run").returncode
+    assert 0 == vmotion("drs", "set", "--on", "--threshold", 5, "--automation", "manual").returncode
+    status = told("drs", "status")
+    assert (True, 5, "manual") == (status["enabled"], status["threshold"], status["automation"])
+    assert 0 == vmotion("drs", "run").returncode
+    assert "pass" in [entry["what"] for entry in told("drs", "history")]
+    assert 0 == vmotion("drs", "set", "--off").returncode
+
+
+def test_virtualcenter_killed_in_a_migration_comes_back_and_knows_everything(lab):
+    there = another("vm-1")
+    task = told("migrate", "vm-1", there, "--no-wait")
+    kill(pid_of())
+    assert all_on()  # the next life's answer
+    said = vmotion("task", "show", task["id"], "--wait")
+    known = [one["id"] for one in told("task", "list", "--last", 100)]
+
+    assert "t0001" in known
+    assert "VirtualCenter was restarted" in vmotion("events").stdout
+    assert (0, there) == (said.returncode, where("vm-1")) or 1 == said.returncode
+    assert 0 == vmotion("migrate", "vm-2", another("vm-2")).returncode
+
+
+def test_a_killed_hosts_vms_run_elsewhere_and_it_is_named(lab):
+    host = where("vm-3")
+    kill(told("host", "show", host)["pid"])
+    until(lambda: all_on() and where("vm-3") != host, "the restart of vm-3")
+
+    assert any(f"{host} is not responding" in line for line in told("status")["problems"])
+
+
+def test_events_are_also_in_the_database_for_other_tools(lab):
+    import sqlite3
+
+    rows = sqlite3.connect(lab.parent / "lab.db").execute(
+        "SELECT what FROM notes WHERE topic = 'host' AND kind = 'story'"
+    )
+    assert {"connected", "maintenance", "failed"} <= {what for (what,) in rows}
+
+
+def test_a_damaged_database_is_told_with_the_cure_and_a_whole_one_put_back_is_taken(lab):
+    database = lab.parent / "lab.db"
+    kill(pid_of())
+    assert all_on()
+    whole = lab.parent / "whole.db"
+    until(lambda: _copied(database, whole), "a copy")
+    damaged = bytearray(database.read_bytes())
+    damaged[:64] = b"\xff" * 64
+    database.write_bytes(damaged)
+    said = until(lambda: _failed(vmotion("vm", "list")), "the damage to be told")
+    assert "damaged or no database" in said
+    assert "Put a copy back" in said
+    for left in ("lab.db-wal", "lab.db-shm"):
+        (lab.parent / left).unlink(missing_ok=True)
+    shutil.copy(whole, database)
+    until(lambda: 0 == vmotion("vm", "list").returncode, "VirtualCenter's next life")
+    assert all_on()
+
+
+def _copied(database: Path, to: Path) -> bool:
+    import sqlite3
+
+    with sqlite3.connect(database) as source, sqlite3.connect(to) as copy:
+        source.backup(copy)
+    return True
+
+
+def _failed(said):
+    return said.stderr if said.returncode == 1 and "database" in said.stderr else ""
+
+
+def test_down_leaves_nothing(lab):
+    standing = places.read("default")
+    said = vmotion("down")
+    assert (0, "cluster default is down; nothing of it is left\n") == (said.returncode, said.stdout)
+    assert "" == places.began(standing.keeper)
+    assert not Path(standing.control).exists()
+    assert not list(places.state_directory().glob("*"))
+    assert Path(standing.database).exists()
+    assert 1 == vmotion("status").returncode
