@@ -38,6 +38,7 @@ class Isolation:
 
     async def watch(self) -> None:
         """Look for ever. A look that hangs is silence, and the next one waits for it."""
+        self._heard_s = time.monotonic()
         look: asyncio.Future[bool] | None = None
         while True:
             if look is None:
