@@ -97,8 +97,10 @@ def launch(session) -> Iterator[Callable[..., Watch]]:
     """Launch clusters that are taken down again after the test."""
     clusters: list[Cluster] = []
 
-    def start(scenario: Scenario, *, tracker: TrackerKind | None = None, begin=True) -> Watch:
-        clusters.append(Cluster.launch(scenario, tracker=tracker))
+    def start(
+        scenario: Scenario, *, tracker: TrackerKind | None = None, begin=True, database=None
+    ) -> Watch:
+        clusters.append(Cluster.launch(scenario, tracker=tracker, database=database))
         watch = Watch(clusters[-1])
         wait_until_up(watch.cluster, watch.views.append)
         if begin:
