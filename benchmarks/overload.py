@@ -37,7 +37,8 @@ from cluster.inventory.model import (
     VmSpec,
 )
 from cluster.migration.spec import Result, Trigger
-from cluster.observe.exporter import Exporter, MetricsServer
+from cluster.observe.exporter import Exporter
+from cluster.observe.serving import MetricsServer
 from cluster.policy.messages import MigrationRequested
 from cluster.policy.state import PowerState
 
