@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from benchmarks.rows import ROW
 from calibrate import fit, line, predicted
-from cases import Case, Row, Rows, chosen, integrity, quantile
+from cases import Case, Rows, chosen, integrity, quantile
 from demand_faults import bucket_us
 from dirty_bytes import rise_ms
 from line_rate import union_s
@@ -26,50 +27,6 @@ from cluster.migration.messages import (
 )
 from cluster.migration.spec import MigrationSpec
 from drs.cost import Calibration
-
-ROW = Row(
-    case="unlimited/hybrid/0",
-    link="unlimited",
-    mode="hybrid",
-    rate_mb_s=0.0,
-    memory_mib=1024,
-    working_set_mib=256,
-    pattern="uniform",
-    number=0,
-    result="completed",
-    error="",
-    mismatched_pages=0,
-    total_s=1.0,
-    duration_s=1.0,
-    prepare_s=0.03,
-    transfer_s=0.3,
-    round_s=(0.3,),
-    blackout_s=0.012,
-    stall_s_max=0.0,
-    stall_s_sum=0.0,
-    downtime_s=0.008,
-    predicted_downtime_s=0.008,
-    parts_s={
-        "quiesce": 0.001,
-        "scan": 0.0004,
-        "copy": 0.0,
-        "state": 0.002,
-        "commit": 0.003,
-        "resume": 0.001,
-    },
-    sent_bytes=1 << 30,
-    downtime_bytes=70_000,
-    postcopy_bytes=0,
-    written_pages=0,
-    missing_pages=0,
-    write_rate_ratio=None,
-    throttle_max=0.0,
-    demand_faults=0,
-    minor_faults=0,
-    fetched_pages=0,
-    latency_us=(),
-    load=0.0,
-)
 
 
 def test_a_nearest_rank_is_one_of_the_values():
