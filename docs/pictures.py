@@ -74,7 +74,7 @@ def shoot(page: str, picture: Path, width: int, height: int) -> None:
             [
                 *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
                 *("--disable-quic", "--disable-background-networking", "--disable-sync"),
-                *("--disable-component-update", f"--user-data-dir={profile}"),
+                *("--disable-component-update", "--hide-scrollbars", f"--user-data-dir={profile}"),
                 *(f"--window-size={width},{height}", "--virtual-time-budget=5000"),
                 *(f"--screenshot={picture}", page),
             ],
@@ -99,7 +99,7 @@ def main() -> None:
         page = Path(out) / "live.svg"
         page.write_text(console.export_svg(title="vmotion run examples/quickstart.toml"))
         shoot(page.as_uri(), PICTURES / "live.png", 1400, 720)
-        shoot((Path(out) / "report.html").as_uri(), PICTURES / "report.png", 1280, 1500)
+        shoot((Path(out) / "report.html").as_uri(), PICTURES / "report.png", 1280, 1560)
 
 
 if __name__ == "__main__":
