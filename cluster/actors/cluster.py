@@ -127,16 +127,16 @@ class Cluster:
         except (ValueError, RayError) as error:
             raise ClusterFailed(f"there is no such cluster on this Ray: {error}") from error
 
-    def view(self) -> ClusterView:
+    def view(self, *, silence_s_max: float = _SILENCE_S_MAX) -> ClusterView:
         """Return what there is to see, and what has happened since the last look.
 
         Raises:
             ClusterFailed: If VirtualCenter does not answer.
         """
         try:
-            view: ClusterView = ray.get(self.center.view.remote(self.seen), timeout=_SILENCE_S_MAX)
+            view: ClusterView = ray.get(self.center.view.remote(self.seen), timeout=silence_s_max)
         except GetTimeoutError as error:
-            text = f"VirtualCenter has not answered for {_SILENCE_S_MAX:.0f} s"
+            text = f"VirtualCenter has not answered for {silence_s_max:.0f} s"
             raise ClusterFailed(text) from error
         except RayError as error:
             raise ClusterFailed(f"VirtualCenter has failed: {error}") from error

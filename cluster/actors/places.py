@@ -28,6 +28,7 @@ class Standing:
         control: Path of the Unix socket that the keeper listens on; "" while it starts.
         key: Proves to the keeper that we may read this.
         ray_address: Of somebody's Ray; None is the keeper's own.
+        metrics: Where Prometheus finds its metrics.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Standing:
     control: str = ""
     key: str = ""
     ray_address: str | None = None
+    metrics: str = ""
     ready: bool = False
 
     @property

@@ -34,7 +34,12 @@ class Showing:
         self._completed = self._failed = 0
         self._passes = self._recommended = self._applied = 0
 
-    def look(self, view: ClusterView, footnotes: tuple[str, ...] = ()) -> LiveState:
+    def look(
+        self,
+        view: ClusterView,
+        footnotes: tuple[str, ...] = (),
+        problems: tuple[str, ...] = (),
+    ) -> LiveState:
         """Take in a view, and return the picture of this moment."""
         for ended in view.ended:
             self._ended(ended.outcome.result is Result.COMPLETED)
@@ -59,6 +64,7 @@ class Showing:
             failed=self._failed,
             queued=sum(m.started_s is None for m in view.migrations),
             drs=self._drs(view.time_s),
+            problems=problems,
             footnotes=footnotes,
         )
 

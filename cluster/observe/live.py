@@ -79,6 +79,7 @@ class LiveState:
         duration_s: None where nothing says when it ends.
         imbalance: The latest samples, the newest last.
         imbalance_max: Of all samples; of those in `imbalance` if None.
+        problems: What somebody should look at, a sentence each.
         footnotes: Where metrics are served, which tracker is used, and the like.
     """
 
@@ -94,6 +95,7 @@ class LiveState:
     failed: int = 0
     queued: int = 0
     drs: LiveDrs | None = None
+    problems: tuple[str, ...] = ()
     footnotes: tuple[str, ...] = ()
 
 
@@ -193,6 +195,8 @@ def render(state: LiveState, events: tuple[EventRow, ...]) -> RenderableType:
         parts += ["", _migrations(state)]
     if events:
         parts += ["", _events(events)]
+    if state.problems:
+        parts += ["", Text("\n".join(state.problems), style="red", overflow="fold")]
     if state.footnotes:
         parts += ["", Text("  ".join(state.footnotes), style="dim", overflow="fold")]
     return Panel(Group(*parts), title=f" {state.scenario} ", title_align="left", border_style="dim")

@@ -427,8 +427,8 @@ def foreseeable_series(metric: Metric) -> Iterator[tuple[str, ...]]:
 
 _HEAD = """# Metrics
 
-`vmotion run` serves these at `http://127.0.0.1:9400/metrics` (`--metrics-port` sets another
-port). Generated from `cluster/observe/metrics.py` by `python -m cluster.observe.metrics`.
+`vmotion run` and `vmotion up` serve these at `http://127.0.0.1:9400/metrics` (`--metrics-port` sets
+another port). Generated from `cluster/observe/metrics.py` by `python -m cluster.observe.metrics`.
 
 Names are an interface: they change only with an entry in the changelog. Metrics with
 the label `vm` have a series a VM and can be switched off for large clusters. A

@@ -90,7 +90,9 @@ class MetricsServer:
         self._targets = tuple(targets)
 
     def close(self) -> None:
-        """Stop serving and free the port."""
+        """Stop serving and free the port; again it does nothing."""
+        if not self._thread.is_alive():
+            return
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -118,10 +118,10 @@ def has_data(url, expression):
     return any(not math.isnan(value) for _, value in answer(url, expression.text))
 
 
-def until_all_have_data(url, expressions, feed):
-    """Feed and ask until nothing is left to ask; return what never had data."""
+def until_all_have_data(url, expressions, feed, *, silence_s_max=SILENCE_S_MAX):
+    """Feed and ask until nothing is left to ask; return what had no data for so long."""
     left, heard_s = list(expressions), time.monotonic()
-    while left and time.monotonic() - heard_s < SILENCE_S_MAX:
+    while left and time.monotonic() - heard_s < silence_s_max:
         feed()
         still = [one for one in left if not has_data(url, one)]
         if len(still) < len(left):

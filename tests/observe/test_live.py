@@ -159,3 +159,10 @@ def test_the_terminals_last_picture_stays():
     last = console.file.getvalue().rpartition("quickstart")[2]
     assert "01:00 / 01:00" in last
     assert "the last event" in last
+
+
+def test_a_cluster_without_an_end_has_a_clock_and_its_problems():
+    text = drawn(state(duration_s=None, problems=("esx-3 is not responding",)))
+    assert "00:34  " in text
+    assert "/ " not in text.splitlines()[1]
+    assert "esx-3 is not responding" in text

@@ -31,6 +31,7 @@ pytestmark = needs_prometheus
 FELT = Stalls(longest_s=0.012, sum_s=0.03)
 WORK = GuestWork(behind_s=0.001, overruns=1, requests=50)
 NO_LICENCES = "balance: Licences used"
+DEMAND_FAULTS = "migrations: Demand-fault latency"
 
 
 class Feeding:
@@ -142,7 +143,10 @@ def test_every_expression_has_data_and_faults_alone_make_alerts_fire(run, make_m
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_every_expression_has_data_while_the_quickstart_runs(tmp_path):
-    """A run has no licences as yet, and so no series of them."""
+    """An evaluation counts no licences; whether a guest touches a page too early is chance.
+
+    test_standing_metrics has both for sure.
+    """
     port = free_port()
     vmotion = Path(sys.executable).with_name("vmotion")
     quickstart = ROOT / "examples" / "quickstart.toml"
@@ -164,4 +168,5 @@ def test_every_expression_has_data_while_the_quickstart_runs(tmp_path):
                 running.terminate()
             said, _ = running.communicate(timeout=60)
     assert 0 == running.returncode, said
-    assert [NO_LICENCES] == [one.where for one in left]
+    without = {one.where for one in left}
+    assert {NO_LICENCES} == without - {DEMAND_FAULTS}

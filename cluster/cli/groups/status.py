@@ -1,11 +1,11 @@
 """`vmotion status`: what an operator wants to see, on one screen."""
 
+import contextlib
 import time
 from collections import Counter
 
 import click
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +20,11 @@ from cluster.cli.groups.common import (
     reach,
     standing,
 )
+from cluster.cli.showing import Showing
+from cluster.inventory.model import Scenario
 from cluster.observe import words
+from cluster.observe.live import EVENTS_SHOWN, open_view
+from cluster.observe.story_rows import event_row
 from cluster.policy.forecast import Queued
 from cluster.policy.state import HostState, PowerState
 
@@ -51,13 +55,30 @@ def status(watch: bool, cluster: str | None, as_json: bool) -> None:
         if not watch:
             console.print(_screen(found, *_look(control)))
             return
-        try:
-            with Live(console=console, auto_refresh=False) as live:
-                while True:
-                    live.update(_screen(found, *_look(control)), refresh=True)
-                    time.sleep(_LOOK_S)
-        except KeyboardInterrupt:
-            return
+        with contextlib.suppress(KeyboardInterrupt):
+            _watch(found, control, console)
+
+
+def _watch(found: places.Standing, control: Control, console: Console) -> None:
+    """Draw the live view, or print lines where there is no terminal, until Ctrl-C."""
+    scenario: Scenario = control.call(CENTER, "scenario")
+    showing = Showing(
+        f"{found.name}: {scenario.name}",
+        duration_s=None,
+        drs_interval_s=scenario.drs.interval_s if scenario.drs.enabled else None,
+        sample_s=scenario.sample_s,
+    )
+    seen = 0
+    with open_view(console) as screen:
+        while True:
+            view: ClusterView = control.call(CENTER, "view", seen)
+            # The first look tells all that has happened so far: as counts, and its last lines.
+            for one in view.happened[-EVENTS_SHOWN:] if seen == 0 else view.happened:
+                screen.note(event_row(one.time_s, one.record))
+            seen = view.number
+            notes = (f"metrics: {found.metrics}", _licences(view))
+            screen.show(showing.look(view, notes, tuple(_problems(control, view))))
+            time.sleep(_LOOK_S)
 
 
 def _look(control: Control) -> tuple[ClusterView, list[Queued], list[str]]:
@@ -109,7 +130,8 @@ def _screen(
         f"  {words.clock(view.time_s)}  {len(view.hosts)} hosts, {on} of {len(view.vms)} VMs on, "
         f"imbalance {balance.imbalance:.3f}{target}",
     )
-    parts: list[RenderableType] = [head, _trackers(view), Text(_licences(view), style="dim"), ""]
+    parts: list[RenderableType] = [head, _trackers(view), Text(_licences(view), style="dim")]
+    parts += [Text(f"metrics: {found.metrics}", style="dim"), ""]
     parts.append(_hosts(view.hosts))
     if view.migrations:
         parts += ["", _migrations(view.migrations, queued)]
@@ -184,6 +206,7 @@ def _row(
         "cluster": found.name,
         "scenario": found.scenario,
         "database": found.database,
+        "metrics": found.metrics,
         "time_s": round(view.time_s, 3),
         "all_up": view.all_up,
         "imbalance": view.balance.imbalance,

@@ -41,6 +41,11 @@ _DOWN_S_MAX = 60.0
     type=click.Path(dir_okay=False),
     help="VirtualCenter's database. It stays after vmotion down; without this option it goes.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    help="Serve Prometheus metrics on this port. Default 9400, or a free one if that is taken.",
+)
 @click.option("--seed", type=click.IntRange(0), help="Instead of the scenario's own seed.")
 @click.option(
     "--wait/--no-wait", default=True, help="Return when all VMs are on, or when it has begun."
@@ -51,6 +56,7 @@ def up(
     cluster: str | None,
     ray_address: str | None,
     database: str | None,
+    metrics_port: int | None,
     seed: int | None,
     wait: bool,
     as_json: bool,
@@ -94,7 +100,12 @@ def up(
         database=str(path),
         ray_address=ray_address,
     )
-    orders = Orders(standing=wanted, scenario=read, keep_database=database is not None)
+    orders = Orders(
+        standing=wanted,
+        scenario=read,
+        keep_database=database is not None,
+        metrics_port=metrics_port,
+    )
     console = Console(file=sys.stderr, highlight=False)
     try:
         with console.status(f"starting cluster {name}: Ray") as status:
@@ -168,6 +179,7 @@ def _say_up(found: places.Standing, view: ClusterView | None, as_json: bool) -> 
                 "database": found.database,
                 "keeper": found.keeper,
                 "ray_address": found.ray_address,
+                "metrics": found.metrics,
                 "hosts": None if view is None else len(view.hosts),
                 "vms": None if view is None else on,
             }
@@ -178,7 +190,7 @@ def _say_up(found: places.Standing, view: ClusterView | None, as_json: bool) -> 
         return
     click.echo(
         f"cluster {found.name} is up: {len(view.hosts)} hosts, {on} VMs. "
-        "vmotion status shows it, vmotion down ends it"
+        f"vmotion status shows it, vmotion down ends it\nmetrics: {found.metrics}"
     )
 
 
