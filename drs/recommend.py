@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -119,10 +119,11 @@ def _refine(
     best = baseline.copy()
     send_home(best, aim)
     # One exact model answers for a tiny cluster; for small ones some of its hosts at a time do, and
-    # spare a first pass the seconds in which the annealing is compiled.
-    if (
-        best.at.size <= NEIGHBOUR_ITEMS_MAX
-        or best.at.size * best.instance.usable.size <= PLAIN_CELLS_MAX
+    # spare a first pass the seconds in which the annealing is compiled. They make it cheaper, not
+    # more even: a few hosts alone cannot be evener than all are.
+    small = best.at.size * best.instance.usable.size <= PLAIN_CELLS_MAX
+    if best.at.size <= NEIGHBOUR_ITEMS_MAX or (
+        small and policy.preference is Preference.FEWER_MOVES
     ):
         return reoptimise(
             best, policy, aim, rng=rng, patience=patience, rounds_max=SMALL_ROUNDS_MAX
@@ -130,11 +131,10 @@ def _refine(
     from drs.improve import improve  # numba's import takes most of a second
 
     if policy.preference is Preference.EVENER:
-        tight = MoveLimits(
-            moves_max=min(limits.moves_max, baseline.moves_total),
-            moves_per_host_max=limits.moves_per_host_max,
-        )
-        trial = improve(best, aim, tight, rng=rng, patience=patience, evener=True)
+        # A better balance with as many moves as the greedy: no later step may add one either.
+        policy = replace(policy, moves_max=int(min(limits.moves_max, baseline.moves_total)))
+        limits = MoveLimits.of(policy)
+        trial = improve(best, aim, limits, rng=rng, patience=patience, evener=True)
         if better(trial, best, aim, policy):
             aim, best = aim_of(trial, aim.target), trial
     for _ in range(ANNEALINGS_MAX):

@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,17 @@ def test_small_clusters_equal_brute_force(threshold, seed):
     )
     policy = Policy(migration_threshold=threshold, cost_benefit=False, preference=Preference.EVENER)
     assert brute_force(snapshot, policy) == objective(snapshot, run(snapshot, policy), policy)
+
+
+def test_who_asks_for_evener_gets_it_in_a_small_cluster_too():
+    """8 hosts and 100 VMs are searched by models of a few hosts, which make a plan cheaper but no evener."""
+    snapshot = skewed_cluster(8, 100, seed=1)
+    fewer = Policy(migration_threshold=5, cost_benefit=False)
+    greedy = greedy_plan(snapshot, fewer, now=0.0)
+    evener = replace(fewer, preference=Preference.EVENER)
+    plan = run(snapshot, evener, budget=StepBudget())
+    assert plan.imbalance_after < 0.6 * greedy.imbalance_after
+    assert len(plan.moves()) <= len(greedy.moves())
 
 
 def random_cluster(seed, hosts, vms):
