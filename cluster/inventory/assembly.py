@@ -151,6 +151,7 @@ def _add_vms(draft: Draft, table: VmTable, key: Key) -> None:
         swap_datastore=table.swap_datastore,
         masked_features=tuple(table.masked_features),
         restart_priority=table.restart_priority,
+        stun_s_max=table.stun_s_max,
     )
     draft.samples.append((key, sample))
     for index, name in enumerate(names):

@@ -147,6 +147,8 @@ class VmSpec:
         cpu_mhz: What its vCPUs can use at most; demand above it is cut.
         host: Where it is powered on; None lets DRS place it.
         downtime_s_max: This VM's own limit; None takes the cluster's.
+        stun_s_max: A migration that is predicted to stun it for longer is refused, before it
+            starts or before its switchover; None is no limit.
         seed: Of the guest's own random numbers; makes its writes replayable.
         local_devices: Devices connected to something that only this host has, such as a
             CD-ROM drive with a local image.
@@ -171,6 +173,7 @@ class VmSpec:
     memory_reservation_mib: int = 0
     automation: Automation | None = None
     downtime_s_max: float | None = None
+    stun_s_max: float | None = None
     seed: int = 0
     local_devices: tuple[str, ...] = ()
     cpu_affinity: tuple[int, ...] = ()
@@ -242,6 +245,8 @@ class MigrationSettings:
         per_host_max: Migrations at once on a host, in or out; None takes it from the
             NIC's rate as vSphere does (4 on 1 GbE, 8 on 10 GbE and faster).
         rounds_max: Pre-copy rounds after which the migration switches over or gives up.
+        compression: Pack pages with LZ4 where that makes them arrive sooner on the link at hand.
+        checksum: Check each batch's contents on arrival against a checksum from the source.
         verify: Compare every page by hash with the source's frozen memory afterwards.
         probe_interval_s: Between a client's probes while its VM is migrating.
     """
@@ -251,6 +256,8 @@ class MigrationSettings:
     stall_s_max: float = 10.0
     rounds_max: int = 30
     per_host_max: int | None = None
+    compression: bool = False
+    checksum: bool = False
     verify: bool = True
     probe_interval_s: float = 0.01
 

@@ -244,6 +244,10 @@ class VmTable(Table):
     masked_features: list[str] = Field(
         [], description="CPU features that are hidden from the guest."
     )
+    stun_s_max: PositiveSeconds | None = Field(
+        default_of(VmSpec, "stun_s_max"),
+        description="A migration predicted to stun it for longer is refused; no limit if left out.",
+    )
     seed: Seed | None = Field(
         None,
         description="Seed of the guest's random numbers (VM i of a group: seed + i, from 0); "
@@ -320,6 +324,14 @@ class MigrationTable(Table):
     per_host_max: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default_of(MigrationSettings, "per_host_max"),
         description="Migrations at once on a host; 4 on 1 GbE and 8 on faster ones if left out.",
+    )
+    compression: bool = Field(
+        default_of(MigrationSettings, "compression"),
+        description="Whether pages are packed where that makes them arrive sooner.",
+    )
+    checksum: bool = Field(
+        default_of(MigrationSettings, "checksum"),
+        description="Whether each batch is checked on arrival; costs a copy and two passes.",
     )
     verify: bool = Field(
         default_of(MigrationSettings, "verify"),

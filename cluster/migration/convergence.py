@@ -56,6 +56,7 @@ class Course:
     """How a pre-copy has gone so far, as the rule sees it after a round.
 
     Attributes:
+        stun_s_max: The VM's own limit, which no switchover may be predicted to exceed.
         rounds_done: Finished rounds, at least 1.
         left_pages: What each of the latest rounds left dirty, oldest first.
         bytes_per_second: Smoothed bandwidth; None if nothing was ever sent.
@@ -72,6 +73,7 @@ class Course:
     bytes_per_second: float | None
     dirtying: Dirtying
     throttle_ratio: float = 0.0
+    stun_s_max: Seconds | None = None
 
     @property
     def left(self) -> int:
@@ -145,11 +147,27 @@ def decide(course: Course, rule: Convergence) -> Decision:
     """
     match course.mode:
         case Mode.PRECOPY:
-            return _decide_precopy(course, rule)
+            decision = _decide_precopy(course, rule)
         case Mode.HYBRID | Mode.AUTO:
-            return _decide_flip(course, rule)
+            decision = _decide_flip(course, rule)
         case Mode.POSTCOPY:
             raise ValueError("post-copy has no rounds to decide after")
+    return _within_limit(decision, course.stun_s_max)
+
+
+def _within_limit(decision: Decision, stun_s_max: Seconds | None) -> Decision:
+    """Return the decision, or to give up if the VM would be stunned for longer than it allows."""
+    over = over_limit(decision.predicted_downtime_s, stun_s_max)
+    if decision.verdict is not Verdict.SWITCH_OVER or not over:
+        return decision
+    return Decision(verdict=Verdict.GIVE_UP, reason=over)
+
+
+def over_limit(predicted_s: Seconds, stun_s_max: Seconds | None) -> str:
+    """Return "", or that the prediction is over the VM's stun limit."""
+    if stun_s_max is None or predicted_s <= stun_s_max:
+        return ""
+    return f"predicted downtime {_ms(predicted_s)} is over the VM's stun limit {_ms(stun_s_max)}"
 
 
 def _decide_flip(course: Course, rule: Convergence) -> Decision:

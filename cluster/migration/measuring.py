@@ -47,6 +47,7 @@ def course(turn: Turn) -> Course:
         mode=spec.mode,
         memory_pages=spec.memory_pages,
         downtime_s_max=spec.downtime_s_max,
+        stun_s_max=spec.stun_s_max,
         overhead_s=spec.overhead_s,
         rounds_max=spec.rounds_max,
         rounds_done=state.round + 1,

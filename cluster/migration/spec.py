@@ -34,8 +34,12 @@ class MigrationSpec:
         epoch: What the VM's ownership record will hold after the commit.
         mode: Never HYBRID, POSTCOPY or AUTO on a host that cannot serve faults.
         downtime_s_max: Pre-copy switches over when the predicted downtime is below it.
+        stun_s_max: A switchover that is predicted to take longer is not begun; None is no limit.
         stall_s_max: Silence (no answer, no progress) after which a step has stalled.
         rounds_max: Pre-copy rounds, round 0 included.
+        compression: Pages may be packed on their way.
+        checksum: Batches are checked on arrival.
+        verify: Every page is compared by hash afterwards.
         rate_bytes_per_second: What the network promises now; None is unknown or unlimited.
         overhead_s: Predicted fixed cost of a switchover: quiesce, scan, state, commit, resume.
     """
@@ -50,8 +54,12 @@ class MigrationSpec:
     trigger: Trigger = Trigger.USER
     reason: str = ""
     downtime_s_max: Seconds = 0.3
+    stun_s_max: Seconds | None = None
     stall_s_max: Seconds = 10.0
     rounds_max: int = 30
+    compression: bool = False
+    checksum: bool = False
+    verify: bool = True
     rate_bytes_per_second: float | None = None
     overhead_s: Seconds = 0.01
 

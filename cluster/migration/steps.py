@@ -8,7 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from cluster.inventory.model import Mode
-from cluster.migration.convergence import Decision, Verdict, decide, predicted_flip_s
+from cluster.migration.convergence import (
+    Decision,
+    Verdict,
+    decide,
+    over_limit,
+    predicted_flip_s,
+)
 from cluster.migration.measuring import course, note_round, note_running, note_stun
 from cluster.migration.messages import (
     Commit,
@@ -49,6 +55,9 @@ def prepared(turn: Turn, event: Succeeded) -> None:
             turn.spec.rate_bytes_per_second,
             turn.spec.overhead_s,
         )
+        if over := over_limit(predicted_s, turn.spec.stun_s_max):
+            roll_back(turn, over)
+            return
         turn.measure(predicted_downtime_s=predicted_s)
         turn.change(bitmap_only=True)
         turn.ask(Stun(seq=turn.seq), Phase.STUNNING)

@@ -215,3 +215,12 @@ def tracker(question: Question) -> Iterator[str]:
     ):
         if host is not None and facts is not None and not facts.serves_faults:
             yield f"{host.name} has no fault service, which post-copy needs"
+
+
+def stun_limit(question: Question) -> Iterator[str]:
+    moment, limit_s = question.moment, question.vm.stun_s_max
+    if moment is not None and limit_s is not None and moment.stun_s > limit_s:
+        yield (
+            f"{question.vm.name} would be stunned for {moment.stun_s * 1e3:.0f} ms, "
+            f"its limit is {limit_s * 1e3:.0f} ms"
+        )

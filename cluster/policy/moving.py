@@ -225,8 +225,12 @@ class Moving:
             trigger=event.trigger,
             reason=event.reason,
             downtime_s_max=downtime_s_max,
+            stun_s_max=vm.stun_s_max,
             stall_s_max=settings.stall_s_max,
             rounds_max=settings.rounds_max,
+            compression=settings.compression,
+            checksum=settings.checksum,
+            verify=settings.verify,
             overhead_s=min(self._state.overhead_s, _OVERHEAD_RATIO_MAX * downtime_s_max),
         )
 

@@ -10,11 +10,12 @@ label on both, on the same network.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from cluster.inventory.model import HostSpec, Mode, Scenario, VmSpec
+from cluster.inventory.model import PAGE_BYTES, HostSpec, Mode, Scenario, VmSpec
+from cluster.migration.convergence import predicted_flip_s
 from cluster.policy import conditions
 from cluster.policy.problems import Problem
 from cluster.policy.question import Moment, Question
-from cluster.policy.state import ClusterState, VmRecord
+from cluster.policy.state import ClusterState, HostRecord, VmRecord
 from cluster.policy.usage import Usage
 
 
@@ -172,6 +173,13 @@ CHECKS: tuple[Check, ...] = (
         cure="Choose the mode precopy or auto.",
         find=conditions.tracker,
     ),
+    Check(
+        name="stun limit",
+        reads="the VM's stun limit, past switchovers, the mode, both hosts' cards",
+        cure="Raise the VM's stun limit, or choose a faster card or the mode hybrid.",
+        find=conditions.stun_limit,
+        lasting=False,
+    ),
 )
 
 
@@ -183,6 +191,23 @@ def ask(question: Question) -> list[Problem]:
         if check.at_power_on or question.source is not None
         for text in check.find(question)
     ]
+
+
+def expected_stun_s(
+    state: ClusterState, vm: VmSpec, ends: Iterable[HostRecord], mode: Mode | None
+) -> float:
+    """Return for how long a migration may stun a VM, as far as can be known before it starts.
+
+    A flip costs what past switchovers cost and the numbers of the missing pages, at worst of
+    all. A pre-copy switches over as soon as it would take what is allowed, so that is expected.
+    """
+    settings = state.scenario.migration
+    if (mode or settings.mode) is Mode.PRECOPY:
+        return max(state.overhead_s, vm.downtime_s_max or settings.downtime_s_max)
+    rates = [end.spec.nic.rate_bytes_per_second for end in ends]
+    known = [rate for rate in rates if rate is not None]
+    pages = vm.memory_bytes // PAGE_BYTES
+    return predicted_flip_s(pages, pages, min(known, default=None), state.overhead_s)
 
 
 def lasting_problems(
@@ -230,6 +255,7 @@ def admissible(
         broken_rules=tuple(violation.message for violation in broken),
         mode=mode,
         line_bytes_per_second=None if vm.host is None else state.links.rate(vm.host, destination),
+        stun_s=0.0 if source is None else expected_stun_s(state, vm.spec, (source, there), mode),
     )
     return ask(
         Question(

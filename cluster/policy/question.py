@@ -37,6 +37,7 @@ class Moment:
         broken_rules: Sentences of the rules that would newly be broken.
         mode: What was asked for; None leaves it to the cluster.
         line_bytes_per_second: What the network between the two was measured to carry.
+        stun_s: Predicted for a migration between these hosts.
     """
 
     source: HostFacts | None
@@ -46,6 +47,7 @@ class Moment:
     broken_rules: tuple[str, ...] = ()
     mode: Mode | None = None
     line_bytes_per_second: float | None = None
+    stun_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -190,3 +190,22 @@ def test_a_flip_ships_page_numbers_as_bits_or_as_a_list():
     assert pytest.approx(0.01 + 0.0125) == predicted_flip_s(100_000, 50_000, rate, 0.01)
     assert pytest.approx(0.01 + 4e-5) == predicted_flip_s(100_000, 10, rate, 0.01)
     assert 0.01 == predicted_flip_s(100_000, 10, None, 0.01)
+
+
+# The VM's own limit.
+
+
+@pytest.mark.parametrize(
+    ("fields", "verdict"),
+    [
+        ({"left_pages": (900,), "stun_s_max": 0.09}, Verdict.GIVE_UP),
+        ({"left_pages": (900,), "stun_s_max": 0.11}, Verdict.SWITCH_OVER),
+        ({"mode": Mode.HYBRID, "left_pages": (90,), "stun_s_max": 0.005}, Verdict.GIVE_UP),
+        ({"mode": Mode.HYBRID, "left_pages": (90,), "stun_s_max": 0.02}, Verdict.SWITCH_OVER),
+        ({"left_pages": (5_000,), "stun_s_max": 0.001}, Verdict.NEXT_ROUND),
+    ],
+)
+def test_no_switchover_is_begun_that_would_stun_a_vm_for_longer_than_it_allows(fields, verdict):
+    decision = after(**fields)
+    assert verdict is decision.verdict
+    assert ("stun limit" in decision.reason) == (verdict is Verdict.GIVE_UP)

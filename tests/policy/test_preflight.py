@@ -109,6 +109,7 @@ OTHERS = {
     "size": of_vm(memory_mib=2048),
     "capacity": of_moment(free_mib=255),
     "rule": of_moment(broken_rules=("v, w are together on b; at most 1 may be",)),
+    "stun limit": lambda q: of_vm(stun_s_max=0.02)(of_moment(stun_s=0.03)(q)),
     "tracker": lambda q: of_end("source", serves_faults=False)(of_moment(mode=Mode.POSTCOPY)(q)),
 }
 
@@ -176,7 +177,9 @@ def test_powering_on_asks_only_what_matters_there():
 
 
 def test_only_what_waiting_may_cure_is_not_lasting():
-    assert {"capacity", "rule"} == {check.name for check in CHECKS if not check.lasting}
+    assert {"capacity", "rule", "stun limit"} == {
+        check.name for check in CHECKS if not check.lasting
+    }
 
 
 def test_without_a_moment_only_configuration_is_judged():
