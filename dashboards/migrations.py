@@ -235,6 +235,18 @@ def _rest() -> tuple[Any, ...]:
             logarithmic=True,
         ),
         lines(
+            "Until the source may be lost",
+            "Time from the resume until the VM would have survived the loss of its source's "
+            "process, or of its whole node; half of the migrations with a late remainder.",
+            q(
+                f"histogram_quantile(0.5, sum by (le, loss) "
+                f"(rate(vmotion_survivable_seconds_bucket{{{OF}}}[{_SPAN}])))",
+                "{{loss}}",
+            ),
+            unit=SECONDS,
+            logarithmic=True,
+        ),
+        lines(
             "Brownout",
             "Stalled: all gaps over 10 ms that clients felt after a switchover, nine of ten "
             "migrations at most. Behind: guest time a second that the machine itself was late with.",

@@ -9,6 +9,7 @@ from cluster.migration.messages import (
     Begun,
     Command,
     Event,
+    Prepare,
     Progressed,
     SendDirty,
     SendState,
@@ -26,11 +27,11 @@ class Driver:
         self,
         machine: Migration,
         carry_out: Callable[[Command], Awaitable[Answer]],
-        progress: Callable[[int], Awaitable[Progressed]],
+        progress: Callable[[int], Awaitable[Progressed | None]],
         now: Callable[[], float],
         turned: Callable[[Event], None],
     ) -> None:
-        """`progress` looks at the send of that `seq`; `turned` is called after each event."""
+        """`progress` looks at the command of that `seq`; `turned` is called after each event."""
         self._machine = machine
         self._carry_out = carry_out
         self._progress = progress
@@ -65,7 +66,7 @@ class Driver:
 
     def _handle(self, event: Event) -> None:
         for command in self._machine.handle(event, now=self._now()):
-            if isinstance(command, SendDirty | SendState):
+            if isinstance(command, Prepare | SendDirty | SendState):
                 # Noted here and not in the task: the next wait must know of it already.
                 self._sending = command.seq
             task = asyncio.create_task(self._answer(command))
@@ -89,7 +90,7 @@ class Driver:
             try:
                 return await asyncio.wait_for(self._inbox.get(), _PROGRESS_S)
             except TimeoutError:
-                return await self._progress(sending)
+                return await self._progress(sending) or Ticked()
         try:
             return await asyncio.wait_for(self._inbox.get(), wait_s)
         except TimeoutError:

@@ -7,8 +7,10 @@ machine of every migration that leaves it, and serves those that come in.
 import asyncio
 import contextlib
 import os
+import pickle
 import time
 
+import numpy as np
 import ray
 from ray.exceptions import RayError
 
@@ -20,7 +22,9 @@ from cluster.actors.isolation import Isolation
 from cluster.actors.late_memory import LateMemory
 from cluster.actors.local_vm import LocalVm, Power, create_vm
 from cluster.actors.own_metrics import OwnMetrics
+from cluster.actors.peer import PeerAddress, PeerDoor, Prepared, Switchover
 from cluster.actors.priority import goes_first
+from cluster.actors.pulling import Waybill
 from cluster.actors.replies import Handle
 from cluster.actors.reports import HostFacts, HostReport, RunningVm, Verification
 from cluster.actors.scheduling import Scheduler
@@ -31,7 +35,7 @@ from cluster.actors.wire import Header
 from cluster.guests.clients import ClientAccount
 from cluster.inventory.demand import Demand
 from cluster.inventory.model import HostSpec, VmSpec
-from cluster.memory.guest_memory import Pages
+from cluster.memory.guest_memory import Pages, Runs
 from cluster.memory.hashes import Hashes
 from cluster.memory.pager import Served
 from cluster.memory.pagers import PagerFailed, PageSource
@@ -46,6 +50,9 @@ from cluster.policy.sharing import SerialLink
 _SCHEDULE_S = 0.1
 # Migrations that are known to have been driven, when somebody says again to drive them.
 _DRIVEN_MAX = 10_000
+# What a migration's remainder may take of the object store while it waits for the network:
+# enough for eight at once with room for their rounds.
+_AHEAD_RATIO = 1 / 16
 _SWITCHOVER = (Phase.STUNNING, Phase.SENDING_STATE, Phase.COMMITTING, Phase.RESUMING)
 
 
@@ -94,6 +101,8 @@ class Host:
         self._center: Handle = None
         self._door: Doorstep | None = None
         self._metrics: OwnMetrics | None = None
+        self._peers: PeerDoor | None = None
+        self._ahead_bytes = 0
 
     # VirtualCenter's calls.
 
@@ -102,6 +111,10 @@ class Host:
         if self._door is None:
             self._center = center
             self._door = Doorstep()
+            self._ahead_bytes = int(
+                ray.cluster_resources().get("object_store_memory", 0) * _AHEAD_RATIO
+            )
+            self._peers = await PeerDoor.open(ray.util.get_node_ip_address())
             self._work.spawn(self._schedule())
             self._work.spawn(self._report())
             if self._isolated:
@@ -219,7 +232,7 @@ class Host:
     async def take_over(self, migration: str, name: str, epoch: int) -> str:
         """Run a VM whose source died after the commit; return "" or why it cannot run.
 
-        What had not left the source's process died with it.
+        What had not left the source's process died with it; what had is waited for.
         """
         end = self._incoming.get(migration)
         if end is None:
@@ -227,7 +240,7 @@ class Host:
             if here is not None and here.epoch == epoch:
                 return ""
             return f"{self._spec.name} knows nothing of {migration}"
-        missing = end.missing_pages()
+        missing = await end.rescue()
         if missing:
             end.close()
             end.vm.end()
@@ -277,6 +290,8 @@ class Host:
             self._door.close()
         if self._metrics is not None:
             self._metrics.close()
+        if self._peers is not None:
+            self._peers.close()
         self._stopped.set()
 
     # Other hosts' calls.
@@ -289,33 +304,51 @@ class Host:
         demand_from_s: float,
         source: Handle,
         pages: PageSource | None,
-    ) -> tuple[Handle, str]:
-        """Make room for a VM that comes; return its handle, or None and why not.
+        touched: Runs,
+    ) -> Prepared:
+        """Make room for a VM that comes; return its handle, or why not.
 
         With `pages` it may run before all of its memory is here: its faults are served.
+        The runs `touched` will be sent, so they are allocated now.
         """
         if (end := self._incoming.get(spec.id)) is not None:
-            return end.vm.handle, ""
+            return Prepared(there=end.vm.handle, peer=self._let_in(spec.id))
         if vm_spec.name in self._vms:
-            return None, f"{vm_spec.name} is on {self._spec.name} already"
+            return Prepared(refusal=f"{vm_spec.name} is on {self._spec.name} already")
         try:
             vm = await self._create(
-                vm_spec, spec.epoch, demand, demand_from_s, boots=False, armed=pages is None
+                vm_spec,
+                spec.epoch,
+                demand,
+                demand_from_s,
+                boots=False,
+                armed=pages is None,
+                touched=touched,
             )
         except VmRefused as error:
-            return None, str(error)
+            return Prepared(refusal=str(error))
         late = None
         if pages is not None:
             try:
-                late = await asyncio.get_running_loop().run_in_executor(None, _serve, vm, pages)
+                late = await asyncio.get_running_loop().run_in_executor(
+                    None, _serve, vm, pages, self._spec.nic.rate_bytes_per_second
+                )
             except (PagerFailed, OSError):
                 vm.end()
                 vm.free()
                 raise
-        end = DestinationEnd(spec.id, vm, source, self._receiving, late)
+        end = DestinationEnd(
+            spec.id,
+            vm,
+            source,
+            self._receiving,
+            late,
+            ahead_bytes=self._ahead_bytes,
+            hashed=spec.verify,
+        )
         end.set_share(self._shares.get(spec.id, spec.rate_bytes_per_second))
         self._incoming[spec.id] = end
-        return vm.handle, ""
+        return Prepared(there=vm.handle, peer=self._let_in(spec.id))
 
     async def pull(self, migration: str) -> None:
         """Fetch and install what the source has to send in this round."""
@@ -325,11 +358,12 @@ class Host:
         """Bring every page that the running VM still lacks."""
         await self._incoming[migration].pull_remainder()
 
-    async def finish(
-        self, migration: str, state: bytes, last: Batch | None, missing: Pages | None
-    ) -> None:
-        """Install the stunned VM's state, and its last pages or the bitmap of missing ones."""
-        await self._incoming[migration].finish(state, last, missing)
+    async def answer(self) -> None:
+        """Show that this host's loop turns: what was asked of it is under way."""
+
+    async def said(self, migration: str, kind: str, what: object) -> None:
+        """What the source says on its socket, when that is broken."""
+        await self._do_said(migration, kind, what)
 
     async def resume(self, migration: str) -> None:
         """Run the VM: the ownership record is ours."""
@@ -342,6 +376,8 @@ class Host:
         """Forget a migration that came in and was rolled back; unknown ones are forgotten."""
         end = self._incoming.pop(migration, None)
         self._shares.pop(migration, None)
+        if self._peers is not None:
+            self._peers.forget(migration)
         if end is not None and end.vm.power is not Power.RUNNING:
             end.close()
             end.vm.end()
@@ -357,12 +393,52 @@ class Host:
         self._shares.pop(migration, None)
         return hashes, served
 
-    async def read_batch(self, migration: str, bytes_max: int) -> Batch | None:
-        """Return the next pages of a round; None when it is over."""
+    async def read_batch(
+        self, migration: str, bytes_max: int, rate_bytes_per_second: float | None
+    ) -> tuple[Waybill | None, Batch | None]:
+        """Return the next pages of a round, and what there is to know before they arrive.
+
+        Called for two returns: the first is small and comes at once, the second is the
+        caller's wherever it lies. Twice None when the round is over.
+        """
         found = self._outgoing.get(migration)
-        return None if found is None else await found[0].read_batch(bytes_max)
+        return (
+            (None, None)
+            if found is None
+            else await found[0].read_batch(bytes_max, rate_bytes_per_second)
+        )
+
+    async def leave(self, migration: str, nbytes: int) -> None:
+        """Return when this host's card would have sent so much of a migration."""
+        if (found := self._outgoing.get(migration)) is not None:
+            await found[0].leave(nbytes)
+
+    async def still_missing(self, migration: str, pages: Pages) -> None:
+        """Send these pages again, and no others: the destination has what is not named."""
+        self._outgoing[migration][0].still_missing(pages)
 
     # Inside.
+
+    def _let_in(self, migration: str) -> PeerAddress | None:
+        """Expect the source on a socket of its own, which spares the blackout Ray's calls."""
+        if self._peers is None:
+            return None
+
+        async def serve(kind: str, payload: bytes) -> None:
+            await self._do_said(migration, kind, pickle.loads(payload))
+
+        return self._peers.expect(migration, serve)
+
+    async def _do_said(self, migration: str, kind: str, what: object) -> None:
+        match kind, what:
+            case "announce", np.ndarray():
+                self._incoming[migration].announce(what)
+            case "finish", Switchover():
+                await self._incoming[migration].finish(what)
+            case "resume", None:
+                await self.resume(migration)
+            case _:
+                raise ValueError(f"a source does not say {kind} of {type(what).__name__}")
 
     def _now(self) -> float:
         return time.monotonic() - self._clock_zero_s
@@ -381,6 +457,7 @@ class Host:
         *,
         boots: bool,
         armed: bool = True,
+        touched: Runs | None = None,
     ) -> LocalVm:
         if self._door is None:
             raise VmRefused(f"{self._spec.name} has not started")
@@ -392,6 +469,7 @@ class Host:
             demand_from_s=demand_from_s,
             tracker=self._tracker,
             armed=armed,
+            touched=touched,
             door=self._door,
             said=self._said,
             lost=self._lost,
@@ -522,15 +600,16 @@ class Host:
         error, mismatched, served = "", 0, None
         try:
             noted, served = await destination.noted.remote(spec.id)
-            mismatched = await asyncio.get_running_loop().run_in_executor(
-                None, compare_memory, vm.memory, vm.populated(), noted
-            )
+            if spec.verify:
+                mismatched = await asyncio.get_running_loop().run_in_executor(
+                    None, compare_memory, vm.memory, vm.populated(), noted
+                )
         except RayError as lost:
             error = f"{spec.destination} did not answer: {lost}"
         found = Verification(
             migration=spec.id,
             vm=spec.vm,
-            pages=spec.memory_pages,
+            pages=spec.memory_pages if spec.verify else 0,
             mismatched_pages=mismatched,
             served=served,
             error=error,
@@ -538,9 +617,9 @@ class Host:
         self._courier.tell("verified", found)
 
 
-def _serve(vm: LocalVm, pages: PageSource) -> LateMemory:
+def _serve(vm: LocalVm, pages: PageSource, rate_bytes_per_second: float | None) -> LateMemory:
     """Start serving a VM's faults; blocks until it is served, and leaves nothing if it is not."""
-    late = LateMemory(vm, pages)
+    late = LateMemory(vm, pages, rate_bytes_per_second)
     try:
         late.wait_ready()
     except PagerFailed:

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from cluster.actors.local_vm import LocalVm
 from cluster.memory import userfaultfd
-from cluster.memory.guest_memory import Pages
+from cluster.memory.guest_memory import Pages, write_pages
 from cluster.memory.hashes import ZERO_PAGE_HASH, Hashes, hash_pages
-from cluster.memory.ledger import CLAIMED, INSTALLED, MISSING, Ledger, create_ledger
+from cluster.memory.ledger import CLAIMED, HERE, INSTALLED, MISSING, Ledger, create_ledger
 from cluster.memory.pager import Served
 from cluster.memory.pagers import FaultPager, PagerFailed, PageSource
 from cluster.memory.tracker import WriteProtectTracker
@@ -31,8 +31,10 @@ class LateMemory:
     Invariant: a page is written here only by who has claimed it, and mapped only after.
     """
 
-    def __init__(self, vm: LocalVm, source: PageSource) -> None:
-        """Register the VM's memory for faults and start its pager."""
+    def __init__(
+        self, vm: LocalVm, source: PageSource, rate_bytes_per_second: float | None
+    ) -> None:
+        """Register the VM's memory for faults and start its pager; the rate is the card's."""
         if vm.uffd is None:
             raise PagerFailed(f"{vm.spec.name} sent no userfaultfd")
         self._vm = vm
@@ -44,8 +46,11 @@ class LateMemory:
         self.hashes: Hashes = np.frombuffer(self._ledger.hashes, dtype=np.uint64)
         self.hashes[:] = ZERO_PAGE_HASH
         self.served = Served()
+        self._announced: Pages = np.empty(0, dtype=np.int64)
         userfaultfd.register_faults(self._uffd, vm.address, vm.spec.memory_bytes)
-        self._pager = self._start_pager(source)
+        self._source = source
+        self._rate = rate_bytes_per_second
+        self._pager = self._start_pager(must_connect=True)
 
     def wait_ready(self) -> None:
         """Return when faults are served; blocks.
@@ -56,7 +61,16 @@ class LateMemory:
         self._pager.wait_ready()
 
     def expect(self, missing: Pages) -> None:
-        """Note which pages are still on the source; before the VM runs or is touched."""
+        """Note which pages are still on the source, and that others no longer are.
+
+        Only before the VM runs.
+        """
+        self._states[self._announced] = HERE
+        self._states[missing] = MISSING
+        self._announced = missing
+
+    def expect_more(self, missing: Pages) -> None:
+        """Note further pages that are still on the source; as quick as they are few."""
         self._states[missing] = MISSING
 
     def sweep(self) -> None:
@@ -75,11 +89,13 @@ class LateMemory:
             mine = self._states[batch.pages] == MISSING
             pages = batch.pages[mine]
             self._states[pages] = CLAIMED
-        data = np.zeros((len(batch.pages), PAGE_BYTES), dtype=np.uint8)
-        data[~batch.zero] = batch.data
-        data = data[mine]
-        self._vm.memory.pages[pages] = data
-        self.hashes[pages] = hash_pages(data)
+        zeros = batch.pages[batch.zero & mine]
+        full = batch.full_pages
+        wanted = mine[~batch.zero]
+        write_pages(self._vm.memory, full[wanted], batch.data[wanted])
+        self.hashes[full[wanted]] = hash_pages(batch.data[wanted])
+        self._vm.memory.pages[zeros] = 0
+        self.hashes[zeros] = ZERO_PAGE_HASH
         self._states[pages] = INSTALLED
         self._map(pages)
         return len(pages)
@@ -98,6 +114,15 @@ class LateMemory:
             elif time.monotonic() - changed_s > _SILENCE_S_MAX:
                 raise PagerFailed(f"{left} pages of {self._vm.spec.name} do not come")
 
+    @property
+    def fetched_pages(self) -> int:
+        """How many pages have come on the urgent socket so far."""
+        return self._ledger.fetched_pages
+
+    def missing(self) -> Pages:
+        """Return the pages that nobody has brought or is bringing."""
+        return np.flatnonzero(self._states == MISSING)
+
     def left(self) -> int:
         """Return how many pages are not here yet."""
         return int(np.count_nonzero((self._states == MISSING) | (self._states == CLAIMED)))
@@ -105,15 +130,14 @@ class LateMemory:
     def mend(self) -> None:
         """Replace a pager that has died, so that no touch waits for it for ever.
 
-        Only between two installs: what is claimed then was claimed by the dead one. The
-        new one serves what is here; the bulk brings the rest.
+        Only between two installs: what is claimed then was claimed by the dead one.
         """
         if self._pager.alive:
             return
         with self._ledger.locked():
             self._states[self._states == CLAIMED] = MISSING
         self._pager.end()
-        self._pager = self._start_pager(None)
+        self._pager = self._start_pager(must_connect=False)
         self._pager.wait_ready()
         userfaultfd.wake(self._uffd, self._vm.address, self._vm.spec.memory_bytes)
 
@@ -135,14 +159,16 @@ class LateMemory:
             os.close(self._ledger_fd)
             self._ledger_fd = -1
 
-    def _start_pager(self, source: PageSource | None) -> FaultPager:
+    def _start_pager(self, *, must_connect: bool) -> FaultPager:
         return FaultPager(
             uffd=self._uffd,
             memory_fd=self._vm.memory_fd,
             ledger_fd=self._ledger_fd,
             pages=self._pages,
             address=self._vm.address,
-            source=source,
+            source=self._source,
+            must_connect=must_connect,
+            rate_bytes_per_second=self._rate,
         )
 
     def _map(self, pages: Pages) -> None:

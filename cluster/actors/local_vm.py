@@ -12,6 +12,7 @@ import ray
 from cluster.actors.control_page import ControlPage, create_control_page
 from cluster.actors.nodes import on_node
 from cluster.actors.replies import Birth, Handle
+from cluster.actors.touching import allocate_early
 from cluster.actors.vm import Vm
 from cluster.actors.vm_link import Doorstep, Hello, VmGone, VmLink, shake_hands
 from cluster.actors.wire import Header
@@ -20,13 +21,17 @@ from cluster.inventory.model import VmSpec
 from cluster.memory.guest_memory import (
     Mapping,
     Pages,
+    Runs,
     create_memory,
     map_memory,
     populated_pages,
+    populated_runs,
 )
 from cluster.memory.tracker import ShadowTracker, Tracker, TrackerKind, WriteProtectTracker
 
 _REQUESTS_AT_ONCE_MAX = 1000
+# A process that has not knocked by then never will.
+_START_S_MAX = 120.0
 
 
 class Power(Enum):
@@ -72,6 +77,12 @@ class LocalVm:
         await self.link.ask("stun")
         self.power = Power.STUNNED
 
+    async def stun_and_capture(self) -> bytes:
+        """Stop the vCPUs at the end of their quantum and return their state, in one exchange."""
+        state = await self.link.ask("stun", captures=True)
+        self.power = Power.STUNNED
+        return state
+
     async def resume(self) -> None:
         """Let the vCPUs run, as soon as the host may run anything."""
         await self.may_run.wait()
@@ -89,6 +100,10 @@ class LocalVm:
     def populated(self) -> Pages:
         """Return the pages of its memory that were ever touched."""
         return populated_pages(self.memory_fd, self.spec.memory_bytes)
+
+    def populated_runs(self) -> Runs:
+        """Return the same as runs."""
+        return populated_runs(self.memory_fd, self.spec.memory_bytes)
 
     def end(self) -> None:
         """End the VM's process; its memory stays until `free`."""
@@ -114,6 +129,7 @@ async def create_vm(
     demand_from_s: float,
     tracker: TrackerKind,
     armed: bool,
+    touched: Runs | None,
     door: Doorstep,
     said: Callable[[LocalVm, Header], None],
     lost: Callable[[LocalVm], None],
@@ -123,7 +139,8 @@ async def create_vm(
     """Start a VM process on this node and give it memory; it is stunned from birth.
 
     With `armed` its writes are tracked from the first one; without, whoever serves its
-    faults arms the tracker later.
+    faults arms the tracker later. The runs `touched` of its memory are allocated while the
+    process starts.
 
     Raises:
         VmRefused: If the guest does not start; the message is for the user.
@@ -137,15 +154,18 @@ async def create_vm(
     started = asyncio.ensure_future(handle.start.remote())
     memory_fd = create_memory(spec.name, spec.memory_bytes)
     control_fd = create_control_page(spec.name)
+    memory = map_memory(memory_fd, spec.memory_bytes)
+    touching = None if touched is None else allocate_early(memory, touched)
     try:
-        await asyncio.wait({started, arrival}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            {started, arrival}, timeout=_START_S_MAX, return_when=asyncio.FIRST_COMPLETED
+        )
         if not arrival.done():
             raise VmGone(_why(started))
         sock, pid = arrival.result()
         hello = await asyncio.get_running_loop().run_in_executor(
             None, shake_hands, sock, pid, [memory_fd, control_fd]
         )
-        memory = map_memory(memory_fd, spec.memory_bytes)
         control = ControlPage(control_fd)
         pages = await asyncio.get_running_loop().run_in_executor(
             None, _make_tracker, tracker, hello, memory, memory_fd, armed
@@ -179,6 +199,8 @@ async def create_vm(
         demand_from_s=demand_from_s,
     )
     await started
+    if touching is not None:
+        await touching
     return vm
 
 
@@ -214,5 +236,7 @@ def _make_tracker(
 
 
 def _why(started: "asyncio.Future[str]") -> str:
+    if not started.done():
+        return f"the VM's process has not started within {_START_S_MAX:g} s"
     error = started.exception()
     return f"the VM's process ended before it was ready: {error or started.result()}"

@@ -204,6 +204,8 @@ class Recorder:
             ended.outcome,
             client_blackout_s=None if gaps is None else gaps.blackout_s,
             demand_faults=0 if pager is None else pager.demand_faults,
+            survives_process_s=None if pager is None else pager.survives_process_s,
+            survives_node_s=None if pager is None else pager.survives_node_s,
         )
         self.migrations.append(row)
         self.rounds += round_rows(ended.spec, ended.outcome)

@@ -3,17 +3,24 @@
 import asyncio
 import contextlib
 import os
+import pickle
 import time
 
+import numpy as np
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
 from cluster.actors.local_vm import LocalVm, Power
+from cluster.actors.peer import PeerAddress, PeerFailed, Prepared, Switchover, connect
+from cluster.actors.pulling import Waybill
 from cluster.actors.replies import Handle
 from cluster.actors.reports import MigrationProgress
-from cluster.actors.vm_link import VmGone, VmRefused
+from cluster.actors.touching import map_early, touch_store
+from cluster.actors.vm_link import VmGone, VmLink, VmRefused
+from cluster.actors.wire import PAYLOAD_BYTES_MAX
 from cluster.inventory.model import Mode
-from cluster.memory.guest_memory import create_memory, map_memory
+from cluster.memory.guest_memory import Pages, Runs, create_memory, map_memory
+from cluster.memory.page_server import marks_bytes
 from cluster.memory.pagers import PagerFailed, PageServer, PageSource
 from cluster.memory.transfer import Batch, Outbox
 from cluster.migration.messages import (
@@ -45,6 +52,10 @@ _INLINE_BYTES_MAX = 4 << 20
 # Below any `stall_s_max`: silence for longer is the machine's to judge.
 _CENTER_AWAY_S_MAX = 5.0
 _COMMIT_AGAIN_S = 0.02
+# How often a destination is asked whether it still prepares.
+_LISTEN_S = 1.0
+# Runs of touched pages that a preparation names; finer ones are joined.
+_RUNS_MAX = 1024
 
 
 class SourceEnd:
@@ -68,13 +79,26 @@ class SourceEnd:
         self._center = center
         self._sending = sending
         # A byte a page: which ones the destination has fetched by itself.
-        marks_bytes = -(-spec.memory_pages // PAGE_BYTES) * PAGE_BYTES
-        self._fetched_fd = create_memory(f"{spec.vm}-fetched", marks_bytes)
-        self._fetched = map_memory(self._fetched_fd, marks_bytes).flat
-        self._outbox = Outbox(vm.tracker, vm.populated(), self._fetched)
+        nbytes = marks_bytes(spec.memory_pages)
+        self._fetched_fd = create_memory(f"{spec.vm}-fetched", nbytes)
+        marks = map_memory(self._fetched_fd, nbytes).flat
+        self._fetched = marks[: spec.memory_pages]
+        self._fetched_count = marks[-8:].view(np.uint64)
+        self._fetched_seen = 0
+        self._outbox = Outbox(
+            vm.tracker,
+            vm.populated(),
+            spec.memory_pages,
+            self._fetched,
+            checksummed=spec.checksum,
+        )
         self._server: PageServer | None = None
         self._prepared = False
+        self._preparing = False
+        self._heard_s = 0.0
         self._there: Handle = None
+        self._peer: VmLink | None = None
+        self._state = b""
 
     @property
     def there(self) -> Handle:
@@ -92,7 +116,7 @@ class SourceEnd:
             return await self._do(command)
         except VmRefused as error:
             return Refused(reply_to=command.seq, reason=str(error))
-        except (VmGone, PagerFailed, RayError, OSError) as error:
+        except (VmGone, PagerFailed, PeerFailed, RayError, OSError) as error:
             return Failed(reply_to=command.seq, reason=f"{type(error).__name__}: {error}")
 
     def seen(self, state: State) -> MigrationProgress:
@@ -109,29 +133,91 @@ class SourceEnd:
             throttle_ratio=state.throttle_ratio,
         )
 
-    async def progress(self, seq: int) -> Progressed:
-        """Say how far the send `seq` is."""
+    async def progress(self, seq: int) -> Progressed | None:
+        """Say how far the send `seq` is, or that the destination is at its preparation.
+
+        A process that starts on a busy machine takes its time, which is no silence. None if
+        nothing is known.
+        """
+        if self._preparing:
+            return await self._listen(seq)
         written = await asyncio.get_running_loop().run_in_executor(None, self._outbox.written_count)
         return Progressed(reply_to=seq, bytes_sent=self._outbox.sent_bytes, pages_dirty=written)
 
-    async def read_batch(self, bytes_max: int) -> Batch | None:
-        """Return the next pages once the card would have sent them; None ends the round."""
-        asked = time.monotonic()
+    async def _listen(self, seq: int) -> Progressed | None:
+        """Ask the destination now and then whether it is still there."""
+        if time.monotonic() - self._heard_s > _LISTEN_S:
+            try:
+                await asyncio.wait_for(self._destination.answer.remote(), _LISTEN_S)
+            except (RayError, TimeoutError):
+                return None
+            self._heard_s = time.monotonic()
+        return Progressed(reply_to=seq, bytes_sent=0, pages_dirty=0)
+
+    async def read_batch(
+        self, bytes_max: int, rate_bytes_per_second: float | None
+    ) -> tuple[Waybill | None, Batch | None]:
+        """Return the next pages, as they are now; twice None ends the round.
+
+        The rate is this migration's share at the destination; None is as fast as can be.
+        """
         batch = await asyncio.get_running_loop().run_in_executor(
-            None, self._outbox.next_batch, bytes_max
+            None, self._outbox.next_batch, bytes_max, self._packed_for(rate_bytes_per_second)
         )
-        if batch is not None:
-            await self._until_sent(batch.wire_bytes, asked)
-        return batch
+        if batch is None:
+            return None, None
+        paced = self._sending.rate_bytes_per_second is not None
+        if not paced:
+            await self.leave(batch.wire_bytes)
+        return Waybill(wire_bytes=batch.wire_bytes, paced=paced), batch
+
+    def _packed_for(self, share: float | None) -> float | None:
+        """Return the rate that packing has to beat; None packs nothing."""
+        rates = [rate for rate in (share, self._sending.rate_bytes_per_second) if rate is not None]
+        return min(rates) if rates and self.spec.compression else None
+
+    async def leave(self, nbytes: int) -> None:
+        """Return when the card would have sent so much; urgent pages had it before."""
+        now, fetched = time.monotonic(), int(self._fetched_count[0])
+        new, self._fetched_seen = fetched - self._fetched_seen, fetched
+        self._sending.accept(new * PAGE_BYTES, now=now)
+        await self._until_sent(nbytes, now)
+
+    def still_missing(self, pages: Pages) -> None:
+        """Owe these pages and no others, whatever was sent before: the remainder is repeated."""
+        self._fetched[pages] = 0
+        self._outbox.owe_only(pages)
 
     def close(self) -> None:
-        """Stop serving pages; safe to call twice."""
+        """Stop serving pages and hang up; safe to call twice."""
+        if self._peer is not None:
+            self._peer.close()
+            self._peer = None
         if self._server is not None:
             self._server.end()
             self._server = None
         if self._fetched_fd >= 0:
             os.close(self._fetched_fd)
             self._fetched_fd = -1
+
+    async def _say(self, kind: str, what: Switchover | Pages | None = None) -> None:
+        """Tell the destination, on the socket if it stands; safe to repeat.
+
+        Raises:
+            PeerFailed: If it could not do that.
+            ray.exceptions.RayError: If it is gone.
+        """
+        if self._peer is not None:
+            payload = pickle.dumps(what, protocol=pickle.HIGHEST_PROTOCOL)
+            if len(payload) <= PAYLOAD_BYTES_MAX:
+                try:
+                    await self._peer.ask(kind, payload)
+                    return
+                except VmRefused as error:
+                    raise PeerFailed(f"{kind}: {error}") from error
+                except VmGone:
+                    self._peer = None  # whether it was heard is not known: say it again
+        await self._destination.said.remote(self.spec.id, kind, what)
 
     async def _until_sent(self, nbytes: int, began: float) -> None:
         wait_s = self._sending.accept(nbytes, now=began) - time.monotonic()
@@ -149,13 +235,13 @@ class SourceEnd:
             case Interrupt():
                 self._outbox.interrupt()
             case Stun():
-                await self.vm.stun()
+                self._state = await self.vm.stun_and_capture()
             case SendState():
                 return await self._send_state(command)
             case Commit():
                 return await self._commit(command)
             case Resume():
-                await self._destination.resume.remote(self.spec.id)
+                await self._say("resume")
             case SendRemainder():
                 return await self._send_remainder(command)
             case Rollback():
@@ -173,11 +259,21 @@ class SourceEnd:
         if spec.mode is not Mode.PRECOPY:
             pages = await asyncio.get_running_loop().run_in_executor(None, self._serve_pages)
         self._prepared = True  # from here on there may be something to forget
-        self._there, refusal = await self._destination.prepare.remote(
-            spec, vm.spec, vm.demand, vm.demand_from_s, self._host, pages
-        )
-        if refusal:
-            return Refused(reply_to=command.seq, reason=refusal)
+        runs = vm.populated_runs()
+        mapped = map_early(vm.memory, runs)
+        self._preparing, self._heard_s = True, time.monotonic()
+        try:
+            prepared: Prepared = await self._destination.prepare.remote(
+                spec, vm.spec, vm.demand, vm.demand_from_s, self._host, pages, _coarse(runs)
+            )
+        finally:
+            self._preparing = False
+        if prepared.refusal:
+            return Refused(reply_to=command.seq, reason=prepared.refusal)
+        self._there = prepared.there
+        await asyncio.gather(mapped, touch_store(), self._reach(prepared.peer))
+        if spec.mode is Mode.POSTCOPY:
+            await self._announce()
         # Clients and VirtualCenter learn of the new place ahead of time: to take over an
         # actor's handle costs milliseconds, which would be the blackout's.
         await asyncio.gather(
@@ -198,9 +294,22 @@ class SourceEnd:
         scanned = time.monotonic()
         await self._destination.pull.remote(self.spec.id)
         copied = time.monotonic()
-        return await loop.run_in_executor(
-            None, self._sent, command.seq, scanned - began, copied - scanned
-        )
+        self._outbox.confirm()
+        # What is dirty by now is known at the destination before the stun: a flip then adds
+        # what the guest writes from here to there, and costs the same whatever is dirty.
+        await loop.run_in_executor(None, self._outbox.harvest)
+        if self.spec.mode is not Mode.PRECOPY:
+            await self._announce()
+        return self._sent(command.seq, scanned - began, copied - scanned)
+
+    async def _announce(self) -> None:
+        await self._say("announce", self._outbox.owed())
+
+    async def _reach(self, peer: PeerAddress | None) -> None:
+        """Connect to the destination; without it the switchover takes Ray calls."""
+        if peer is not None and self._peer is None:
+            with contextlib.suppress(OSError, TimeoutError):
+                self._peer = await connect(peer)
 
     def _serve_pages(self) -> PageSource:
         """Start the process that serves single pages to the destination's pager."""
@@ -210,43 +319,44 @@ class SourceEnd:
                 sent_fd=self._fetched_fd,
                 pages=self.spec.memory_pages,
                 host=ray.util.get_node_ip_address(),
+                rate_bytes_per_second=self._sending.rate_bytes_per_second,
             )
         return self._server.wait_listening()
 
     async def _send_state(self, command: SendState) -> Answer:
-        if command.bitmap_only:
-            return await self._flip(command)
         began = time.monotonic()
-        loop = asyncio.get_running_loop()
-        owed_bytes = PAGE_BYTES * await loop.run_in_executor(None, self._outbox.begin_round)
+        if self.vm.tracker.quick:
+            new = self._outbox.harvest()  # a hop to a thread and back costs more
+        else:
+            new = await asyncio.get_running_loop().run_in_executor(None, self._outbox.harvest)
         scanned = time.monotonic()
+        if command.bitmap_only:
+            await self._say("finish", Switchover(state=self._state, missing=new))
+            return Succeeded(
+                reply_to=command.seq,
+                pages_dirty=self._outbox.owed_count(),
+                sent_bytes=new.nbytes + len(self._state),
+                scan_s=scanned - began,
+            )
+        owed_bytes = PAGE_BYTES * self._outbox.begin_remainder()
         if owed_bytes > _INLINE_BYTES_MAX:
             await self._destination.pull.remote(self.spec.id)
-        last = await self.read_batch(_INLINE_BYTES_MAX)
+        last = self._outbox.next_batch(_INLINE_BYTES_MAX)
         copied = time.monotonic()
-        state = await self.vm.capture()
-        await self._destination.finish.remote(self.spec.id, state, last, None)
+        saying = self._say("finish", Switchover(state=self._state, last=last))
+        if last is None:
+            await saying
+        else:  # it leaves this card while it arrives at the other one
+            await asyncio.gather(saying, self._until_sent(last.wire_bytes, scanned))
+            copied = time.monotonic()
+        self._outbox.confirm()
         return self._sent(command.seq, scanned - began, copied - scanned)
-
-    async def _flip(self, command: SendState) -> Answer:
-        """Send the state and which pages are missing; the pages themselves stay here."""
-        began = time.monotonic()
-        missing = await asyncio.get_running_loop().run_in_executor(None, self._outbox.flip)
-        scanned = time.monotonic()
-        state = await self.vm.capture()
-        await self._destination.finish.remote(self.spec.id, state, None, missing)
-        return Succeeded(
-            reply_to=command.seq,
-            pages_dirty=len(missing),
-            sent_bytes=missing.nbytes + len(state),
-            scan_s=scanned - began,
-        )
 
     async def _send_remainder(self, command: SendRemainder) -> Answer:
         self._outbox.begin_remainder()
         await self._destination.pull_remainder.remote(self.spec.id)
         self._outbox.confirm()
-        fetched = int(self._fetched.sum())
+        fetched = int(self._fetched_count[0])
         return Succeeded(
             reply_to=command.seq,
             pages_sent=self._outbox.sent_pages + fetched,
@@ -256,7 +366,6 @@ class SourceEnd:
 
     def _sent(self, seq: int, scan_s: float, copy_s: float) -> Succeeded:
         box = self._outbox
-        box.confirm()
         return Succeeded(
             reply_to=seq,
             pages_sent=box.sent_pages,
@@ -312,3 +421,10 @@ class SourceEnd:
             # A destination that is gone has forgotten by itself; one that is only cut off
             # is told again by VirtualCenter when it answers.
             self._prepared = False
+
+
+def _coarse(runs: Runs) -> Runs:
+    """Return at most `_RUNS_MAX` runs that hold all of `runs`, and the gaps between some."""
+    step = -(-len(runs) // _RUNS_MAX)
+    groups = [runs[at : at + step] for at in range(0, len(runs), max(step, 1))]
+    return tuple((group[0][0], group[-1][1]) for group in groups)

@@ -162,13 +162,12 @@ class Vcpu(threading.Thread):
         match header["kind"]:
             case "stun":
                 self._running = False
+                if header.get("captures"):
+                    body = self._capture_into(result)
             case "resume":
                 self._resume(time.monotonic())
             case "capture":
-                try:
-                    body = self._capture()
-                except (ValueError, TypeError, pickle.PicklingError) as error:
-                    result["error"] = str(error)
+                body = self._capture_into(result)
             case "restore":
                 self._restore(payload)
             case "exit":
@@ -180,6 +179,14 @@ class Vcpu(threading.Thread):
     def _resume(self, now: float) -> None:
         self._running = True
         self._last_step = self._next_step = self._not_before = now
+
+    def _capture_into(self, result: Header) -> bytes:
+        """Return the state; what cannot travel becomes the answer's error."""
+        try:
+            return self._capture()
+        except (ValueError, TypeError, pickle.PicklingError) as error:
+            result["error"] = str(error)
+            return b""
 
     def _capture(self) -> bytes:
         state = CpuState(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 _HEAD = struct.Struct("!II")
 _JSON_BYTES_MAX = 1 << 16
-_PAYLOAD_BYTES_MAX = 1 << 24
+PAYLOAD_BYTES_MAX = 1 << 24
 _FDS_MAX = 4
 
 Header = dict[str, object]
@@ -44,7 +44,7 @@ class Decoder:
         frames: list[tuple[Header, bytes]] = []
         while len(self._buffer) >= _HEAD.size:
             text_bytes, payload_bytes = _HEAD.unpack_from(self._buffer)
-            if text_bytes > _JSON_BYTES_MAX or payload_bytes > _PAYLOAD_BYTES_MAX:
+            if text_bytes > _JSON_BYTES_MAX or payload_bytes > PAYLOAD_BYTES_MAX:
                 raise ValueError(
                     f"a frame of {text_bytes} + {payload_bytes} bytes is over the limit"
                 )

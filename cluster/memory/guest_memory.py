@@ -4,6 +4,7 @@ The host owns it. It is a memfd on Linux and an unlinked temporary file elsewher
 has no name that could stay behind: it is gone when the last process that maps it ends.
 """
 
+import ctypes
 import mmap
 import os
 import sys
@@ -14,6 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.page import PAGE_BYTES as PAGE_BYTES
+
+# From <linux/mman.h>, Linux 5.14 and later.
+_MADV_POPULATE_READ = 22
+_MADV_POPULATE_WRITE = 23
+# A call on so many pages holds the memory map for a few milliseconds.
+_POPULATE_PAGES_AT_ONCE = 4096
+
+Runs = tuple[tuple[int, int], ...]
+"""Runs of pages: (first, one behind the last), ascending."""
 
 Bytes = npt.NDArray[np.uint8]
 Pages = npt.NDArray[np.int64]
@@ -70,12 +80,12 @@ def map_memory(fd: int, nbytes: int) -> Mapping:
     return Mapping(flat=flat, address=flat.ctypes.data)
 
 
-def populated_pages(fd: int, nbytes: int) -> Pages:
-    """Return the pages that were ever touched, ascending; every other page is zero.
+def populated_runs(fd: int, nbytes: int) -> Runs:
+    """Return the runs of pages that were ever touched; every other page is zero.
 
     Reads the holes of the file, so untouched memory is neither read nor allocated.
     """
-    found: list[Pages] = []
+    found: list[tuple[int, int]] = []
     position = 0
     while position < nbytes:
         try:
@@ -83,8 +93,37 @@ def populated_pages(fd: int, nbytes: int) -> Pages:
         except OSError:
             break  # ENXIO: only holes from here on
         position = os.lseek(fd, start, os.SEEK_HOLE)
-        found.append(np.arange(start // PAGE_BYTES, -(-position // PAGE_BYTES), dtype=np.int64))
-    return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        found.append((start // PAGE_BYTES, -(-position // PAGE_BYTES)))
+    return tuple(found)
+
+
+def populated_pages(fd: int, nbytes: int) -> Pages:
+    """Return the pages that were ever touched, ascending."""
+    runs = [np.arange(first, stop, dtype=np.int64) for first, stop in populated_runs(fd, nbytes)]
+    return np.concatenate(runs) if runs else np.empty(0, dtype=np.int64)
+
+
+def allocate(memory: Mapping, runs: Runs) -> None:
+    """Allocate and map runs of pages without changing them, where the kernel can."""
+    _populate(memory, runs, _MADV_POPULATE_WRITE)
+
+
+def map_allocated(memory: Mapping, runs: Runs) -> None:
+    """Map runs of pages that the file holds, so that reading them here faults no more."""
+    _populate(memory, runs, _MADV_POPULATE_READ)
+
+
+def _populate(memory: Mapping, runs: Runs, advice: int) -> None:
+    """Give an advice about runs of pages; it only saves time later, so a refusal ends it."""
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)  # CDLL lets go of the GIL
+    for first, stop in runs:
+        for at in range(first, stop, _POPULATE_PAGES_AT_ONCE):
+            pages = min(_POPULATE_PAGES_AT_ONCE, stop - at)
+            address = ctypes.c_void_p(memory.address + at * PAGE_BYTES)
+            if libc.madvise(address, ctypes.c_size_t(pages * PAGE_BYTES), advice) != 0:
+                return
 
 
 def write_pages(memory: Mapping, pages: Pages, data: Bytes) -> None:

@@ -25,3 +25,8 @@ def hash_pages(data: Bytes) -> Hashes:
         dtype=np.uint64,
         count=len(contiguous),
     )
+
+
+def checksum_of(data: Bytes) -> int:
+    """Return the XXH3 of all of `data`, whatever its shape."""
+    return xxhash.xxh3_64_intdigest(np.ascontiguousarray(data).reshape(-1).data)

@@ -10,13 +10,11 @@ CONFIG is JSON: the numbers of inherited fds and the addresses. It speaks with i
 on the `control` socket: says "ready", then obeys "stop" and answers with what it did.
 """
 
-import contextlib
 import json
 import mmap
 import os
 import select
 import socket
-import struct
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -24,16 +22,18 @@ from dataclasses import asdict, dataclass, field
 import xxhash
 
 from cluster.memory import userfaultfd
-from cluster.memory.ledger import HERE, INSTALLED, MISSING, Ledger
+from cluster.memory.ledger import CLAIMED, HERE, INSTALLED, MISSING, Ledger
+from cluster.memory.prepaging import Bubble
+from cluster.memory.urgent import Dialer, UrgentPages
 from cluster.page import PAGE_BYTES
 
-REQUEST = struct.Struct("!Q")
-# Pages fetched beside a fault's: what is touched next is often what lies next.
-_AHEAD_PAGES = 3
 # Pages mapped at once around a touch of a page that is here already.
 _AROUND_PAGES = 16
 # Power-of-two microseconds, as QEMU's postcopy-latency-dist has them.
 LATENCY_BUCKETS = 24
+# Growing a bubble over memory that is here costs little each time; then look at faults again.
+_GROWTHS_MAX = 32
+_LOOK_S = 0.5
 
 
 @dataclass(slots=True)
@@ -42,15 +42,24 @@ class Served:
 
     Attributes:
         demand_faults: Touches of pages that were still on the source.
+        waited_faults: Touches of pages that were on their way already.
         minor_faults: Touches of pages that were here and only had to be mapped.
         fetched_pages: Pages that came on the urgent socket.
+        reconnects: Times that the urgent socket broke and was opened again.
         latency_us: Demand faults by power of two of microseconds, from read to mapped.
+        survives_process_s: From the resume until the VM would have survived the loss of the
+            source's process; None if none of its memory came late.
+        survives_node_s: The same for the source's whole node.
     """
 
     demand_faults: int = 0
+    waited_faults: int = 0
     minor_faults: int = 0
     fetched_pages: int = 0
+    reconnects: int = 0
     latency_us: list[int] = field(default_factory=lambda: [0] * LATENCY_BUCKETS)
+    survives_process_s: float | None = None
+    survives_node_s: float | None = None
 
 
 class Pager:
@@ -63,82 +72,122 @@ class Pager:
         memory_fd: int,
         ledger: Ledger,
         address: int,
+        step_pages_max: int,
         source: socket.socket | None,
     ) -> None:
-        """`source` carries urgent pages, and may be None where none can be missing."""
+        """`source` carries urgent pages; None until there is a connection."""
         self._uffd = uffd
-        self._nbytes = ledger.pages * PAGE_BYTES
-        self._mapped = mmap.mmap(memory_fd, self._nbytes)
+        self._mapped = mmap.mmap(memory_fd, ledger.pages * PAGE_BYTES)
         self._memory = memoryview(self._mapped)
         self._ledger = ledger
         self._address = address
-        self._source = source
-        self._buffer = bytearray()
+        self._bubble = Bubble(ledger.pages, step_pages_max=step_pages_max)
+        self._urgent: UrgentPages | None = None
         self._asked_s: dict[int, float] = {}
-        self._claimed: set[int] = set()
+        # To be asked for when there is a connection again: (first, count).
+        self._lost: list[tuple[int, int]] = []
         self.served = Served()
+        if source is not None:
+            self.connected(source)
+
+    @property
+    def source(self) -> socket.socket | None:
+        """The connection, if there is one."""
+        return None if self._urgent is None else self._urgent.socket
+
+    def connected(self, source: socket.socket) -> None:
+        """Ask there from now on, first for what was lost when the last connection broke."""
+        self._urgent = UrgentPages(source, self._memory)
+        lost, self._lost = self._lost, []
+        for first, count in lost:
+            for run in self._ledger.claim_runs(range(first, first + count)):
+                self._urgent.ask(*run, urgent=True)
 
     def serve_faults(self) -> None:
         """Serve everything that waits now."""
         for address, here in userfaultfd.read_faults(self._uffd):
             page = (address - self._address) // PAGE_BYTES
-            if self._ledger.states[page] in (HERE, INSTALLED):
+            state = self._ledger.states[page]
+            if state in (HERE, INSTALLED):
                 self.served.minor_faults += 1
                 self._map_around(page, here=here)
-            elif self._ledger.states[page] == MISSING:
+            elif state == CLAIMED:
+                # Whoever installs it maps it, and that wakes the guest.
+                self.served.waited_faults += 1
+            elif state == MISSING:
                 self.served.demand_faults += 1
-                if self._source is not None and self._ledger.claim(page):
-                    self._asked_s[page] = time.perf_counter()
-                    self._ask(page)
-            # CLAIMED, or nobody to ask: whoever installs it maps it, and that wakes the guest.
+                self._asked_s[page] = time.perf_counter()
+                self._fetch(page)
 
-    def take_pages(self) -> bool:
-        """Install what has come from the source.
+    def take_pages(self) -> None:
+        """Install what has come from the source."""
+        if self._urgent is None:
+            return
+        for first, count in self._urgent.arrived():
+            self._install(first, count)
+        if self._urgent.broken:
+            self._break()
 
-        False if it has hung up: what was asked for and has not come is missing again,
-        for the bulk to bring.
-        """
-        assert self._source is not None
-        try:
-            data = self._source.recv(1 << 18)
-        except OSError:
-            data = b""
-        if not data:
-            self._source = None
-            with self._ledger.locked():
-                for page in self._claimed:
-                    self._ledger.states[page] = MISSING
+    def look(self) -> None:
+        """Give a connection up that has been silent for too long while something was asked."""
+        if self._urgent is not None and self._urgent.silent(time.monotonic()):
+            self._break()
+
+    def prepage(self) -> bool:
+        """Fetch a step more around the last fault if nothing is under way; whether to come back."""
+        urgent = self._urgent
+        if urgent is None or urgent.under_way:
             return False
-        self._buffer += data
-        size = REQUEST.size + PAGE_BYTES
-        while len(self._buffer) >= size:
-            (page,) = REQUEST.unpack_from(self._buffer)
-            self._install(page, bytes(self._buffer[REQUEST.size : size]))
-            del self._buffer[:size]
+        for _ in range(_GROWTHS_MAX):
+            if self._bubble.covers_all:
+                return False
+            runs = [run for side in self._bubble.grown() for run in self._ledger.claim_runs(side)]
+            for run in runs:
+                urgent.ask(*run, urgent=False)
+            if runs:
+                return False
         return True
 
-    def _ask(self, page: int) -> None:
-        """Ask for a page, and for those behind it that are missing as well."""
-        assert self._source is not None
-        ahead = range(page + 1, min(page + 1 + _AHEAD_PAGES, self._ledger.pages))
-        wanted = [page, *(one for one in ahead if self._ledger.claim(one))]
-        self._claimed.update(wanted)
-        # A source that has hung up is noticed when its answers are read.
-        with contextlib.suppress(OSError):
-            self._source.sendall(b"".join(REQUEST.pack(one) for one in wanted))
+    def _fetch(self, page: int) -> None:
+        """Ask for a touched page, and then for what is missing of the block around it."""
+        if self._urgent is None:
+            self._lost.append((page, 1))
+            return
+        if self._ledger.claim(page):
+            self._urgent.ask(page, 1, urgent=True)
+        for run in self._ledger.claim_runs(self._bubble.faulted(page)):
+            self._urgent.ask(*run, urgent=False)
 
-    def _install(self, page: int, data: bytes) -> None:
-        at = page * PAGE_BYTES
-        self._memory[at : at + PAGE_BYTES] = data
-        digest = xxhash.xxh3_64_intdigest(data)
-        self._ledger.hashes[page * 8 : page * 8 + 8] = digest.to_bytes(8, sys.byteorder)
-        self._ledger.states[page] = INSTALLED
-        self._claimed.discard(page)
-        userfaultfd.map_present(self._uffd, self._address + at, PAGE_BYTES, PAGE_BYTES)
-        self.served.fetched_pages += 1
-        asked_s = self._asked_s.pop(page, None)
-        if asked_s is not None:
-            waited_us = int((time.perf_counter() - asked_s) * 1e6)
+    def _break(self) -> None:
+        """What was asked for and has not come is missing again, for the bulk or another try."""
+        assert self._urgent is not None
+        lost = self._urgent.close()
+        self._urgent = None
+        self._ledger.give_back(lost)
+        self._lost += lost
+        self.served.reconnects += 1
+
+    def _install(self, first: int, count: int) -> None:
+        """Note and map pages whose contents have come."""
+        at = first * PAGE_BYTES
+        digests = b"".join(
+            xxhash.xxh3_64_intdigest(self._memory[byte : byte + PAGE_BYTES]).to_bytes(
+                8, sys.byteorder
+            )
+            for byte in range(at, at + count * PAGE_BYTES, PAGE_BYTES)
+        )
+        self._ledger.hashes[first * 8 : (first + count) * 8] = digests
+        self._ledger.states[first : first + count] = bytes([INSTALLED]) * count
+        userfaultfd.map_present(self._uffd, self._address + at, count * PAGE_BYTES, PAGE_BYTES)
+        self._ledger.count_fetched(count)
+        self.served.fetched_pages += count
+        if self._asked_s:
+            self._note_latencies(first, count)
+
+    def _note_latencies(self, first: int, count: int) -> None:
+        now_s = time.perf_counter()
+        for page in [page for page in self._asked_s if first <= page < first + count]:
+            waited_us = int((now_s - self._asked_s.pop(page)) * 1e6)
             self.served.latency_us[min(waited_us.bit_length(), LATENCY_BUCKETS - 1)] += 1
 
     def _map_around(self, page: int, *, here: bool) -> None:
@@ -167,106 +216,46 @@ class Pager:
 def run(config: dict[str, object]) -> None:
     """Serve until the host says stop or hangs up."""
     control = socket.socket(fileno=int(str(config["control"])))
-    source = None
+    dialer, source = None, None
     if config.get("source"):
         host, port, key = json.loads(str(config["source"]))
-        source = socket.create_connection((host, port), timeout=10.0)
-        source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        source.sendall(bytes.fromhex(key))
-        source.settimeout(None)
+        dialer = Dialer(host, port, bytes.fromhex(key))
+        source = dialer.dial() if config.get("must_connect") else None
+    uffd = int(str(config["uffd"]))
     pager = Pager(
-        uffd=int(str(config["uffd"])),
+        uffd=uffd,
         memory_fd=int(str(config["memory"])),
         ledger=Ledger(int(str(config["ledger"])), int(str(config["pages"]))),
         address=int(str(config["address"])),
+        step_pages_max=int(str(config["step_pages_max"])),
         source=source,
     )
     control.sendall(b"ready\n")
-    uffd = int(str(config["uffd"]))
-    watched: list[int | socket.socket] = [uffd, control]
-    if source is not None:
-        watched.append(source)
+    eager = False
     while True:
-        readable, _, _ = select.select(watched, [], [])
+        watched: list[int | socket.socket] = [uffd, control]
+        watched += [] if pager.source is None else [pager.source]
+        watched += [] if dialer is None else [dialer.done]
+        readable, _, _ = select.select(watched, [], [], 0.0 if eager else _LOOK_S)
         if uffd in readable:
             pager.serve_faults()
-        if source is not None and source in readable and not pager.take_pages():
-            watched.remove(source)
+        if pager.source in readable:
+            pager.take_pages()
+        elif dialer is not None and dialer.done in readable:
+            pager.connected(dialer.take())
         if control in readable:
             if control.recv(64):
                 control.sendall(json.dumps(asdict(pager.served)).encode() + b"\n")
             return
-
-
-def serve_pages(config: dict[str, object]) -> None:
-    """The source's end: answer requests for single pages from frozen memory.
-
-    Listens at the VMotion address; the first connection that knows the one-time key is
-    served. Each page served is marked, so that the bulk need not send it again.
-    """
-    control = socket.socket(fileno=int(str(config["control"])))
-    pages = int(str(config["pages"]))
-    mapped = mmap.mmap(int(str(config["memory"])), pages * PAGE_BYTES, prot=mmap.PROT_READ)
-    memory = memoryview(mapped)
-    sent = memoryview(mmap.mmap(int(str(config["ledger"])), pages))
-    listener = socket.create_server((str(config["host"]), 0))
-    port = listener.getsockname()[1]
-    control.sendall(json.dumps(port).encode() + b"\n")
-    key = bytes.fromhex(str(config["key"]))
-    peer = _admit(listener, control, key)
-    if peer is None:
-        return
-    buffer = bytearray()
-    while True:
-        readable, _, _ = select.select([peer, control], [], [])
-        if control in readable:
-            return
-        data = peer.recv(1 << 16)
-        if not data:
-            return
-        buffer += data
-        whole = len(buffer) - len(buffer) % REQUEST.size
-        for (page,) in REQUEST.iter_unpack(bytes(buffer[:whole])):
-            if page >= pages:
-                return  # not one of ours
-            at = page * PAGE_BYTES
-            peer.sendmsg([REQUEST.pack(page), memory[at : at + PAGE_BYTES]])
-            sent[page] = 1
-        del buffer[:whole]
-
-
-def _admit(listener: socket.socket, control: socket.socket, key: bytes) -> socket.socket | None:
-    """Wait for the peer that knows the key; None if the host hangs up first."""
-    while True:
-        readable, _, _ = select.select([listener, control], [], [])
-        if control in readable:
-            return None
-        peer, _ = listener.accept()
-        peer.settimeout(5.0)
-        said = b""
-        try:
-            while len(said) < len(key):
-                part = peer.recv(len(key) - len(said))
-                if not part:
-                    break
-                said += part
-        except OSError:
-            said = b""
-        if said == key:
-            peer.settimeout(None)
-            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            listener.close()
-            return peer
-        peer.close()
+        pager.look()
+        if pager.source is None and dialer is not None:
+            dialer.start()
+        eager = pager.prepage()
 
 
 def main() -> None:
-    """Run the role that the configuration names."""
-    config = json.loads(sys.argv[1])
-    if config["role"] == "serve":
-        serve_pages(config)
-    else:
-        run(config)
+    """Serve as the configuration says."""
+    run(json.loads(sys.argv[1]))
     os._exit(0)  # nothing to unwind; views of memory would complain
 
 

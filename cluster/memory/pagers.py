@@ -8,7 +8,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+from cluster.memory.page_server import KEY_BYTES
 from cluster.memory.pager import Served
+from cluster.memory.prepaging import step_pages_max
+from cluster.page import PAGE_BYTES
 
 _START_S_MAX = 20.0
 _STOP_S_MAX = 5.0
@@ -30,13 +33,13 @@ class PageSource:
 class _Process:
     """A pager process and the socket that holds it: when that closes, it ends."""
 
-    def __init__(self, config: dict[str, object], fds: list[int]) -> None:
+    def __init__(self, module: str, config: dict[str, object], fds: list[int]) -> None:
         ours, theirs = socket.socketpair()
         ours.settimeout(_START_S_MAX)
         self._control = ours
         text = json.dumps({**config, "control": theirs.fileno()})
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "cluster.memory.pager", text],
+            [sys.executable, "-m", module, text],
             pass_fds=[*fds, theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -99,18 +102,26 @@ class FaultPager(_Process):
         pages: int,
         address: int,
         source: PageSource | None,
+        must_connect: bool = True,
+        rate_bytes_per_second: float | None = None,
     ) -> None:
-        """Start it; `wait_ready` says when it serves."""
+        """Start it; `wait_ready` says when it serves.
+
+        Without `must_connect` it serves what is here while it dials. `rate_bytes_per_second`
+        is the card's, which bounds what it fetches ahead.
+        """
         urgent = None if source is None else json.dumps([source.host, source.port, source.key])
         super().__init__(
+            "cluster.memory.pager",
             {
-                "role": "fault",
                 "uffd": uffd,
                 "memory": memory_fd,
                 "ledger": ledger_fd,
                 "pages": pages,
                 "address": address,
                 "source": urgent,
+                "must_connect": must_connect,
+                "step_pages_max": step_pages_max(rate_bytes_per_second, PAGE_BYTES),
             },
             [uffd, memory_fd, ledger_fd],
         )
@@ -139,12 +150,33 @@ class FaultPager(_Process):
 class PageServer(_Process):
     """Serves single pages of frozen memory at the source."""
 
-    def __init__(self, *, memory_fd: int, sent_fd: int, pages: int, host: str) -> None:
-        """Start it; `wait_listening` says where it is. `sent_fd` holds a byte a page."""
+    def __init__(
+        self,
+        *,
+        memory_fd: int,
+        sent_fd: int,
+        pages: int,
+        host: str,
+        rate_bytes_per_second: float | None = None,
+    ) -> None:
+        """Start it; `wait_listening` says where it is.
+
+        `sent_fd` has `marks_bytes(pages)`. `rate_bytes_per_second` is the card's.
+        """
         self._host = host
-        self._key = secrets.token_hex(16)
-        config = {"role": "serve", "memory": memory_fd, "ledger": sent_fd, "pages": pages}
-        super().__init__({**config, "host": host, "key": self._key}, [memory_fd, sent_fd])
+        self._key = secrets.token_hex(KEY_BYTES)
+        super().__init__(
+            "cluster.memory.page_server",
+            {
+                "memory": memory_fd,
+                "marks": sent_fd,
+                "pages": pages,
+                "host": host,
+                "key": self._key,
+                "rate": rate_bytes_per_second,
+            },
+            [memory_fd, sent_fd],
+        )
 
     def wait_listening(self) -> PageSource:
         """Return where it listens.

@@ -43,7 +43,13 @@ class TrackerKind(Enum):
 
 
 class Tracker(Protocol):
-    """The dirty bitmap of one VM, as its host sees it."""
+    """The dirty bitmap of one VM, as its host sees it.
+
+    Attributes:
+        quick: A harvest takes milliseconds at most, whatever the VM's size.
+    """
+
+    quick: bool
 
     def harvest(self) -> Pages:
         """Return the pages written since the last harvest, ascending, and forget them."""
@@ -60,6 +66,8 @@ class Tracker(Protocol):
 
 class WriteProtectTracker:
     """Dirty pages noted by the kernel; `harvest` loses no write, whatever the guest does."""
+
+    quick = True
 
     def __init__(self, *, uffd: int, pid: int, address: int, nbytes: int, memory: Mapping) -> None:
         """Take over what the VM sent: its userfaultfd, its pid, where its memory is mapped.
@@ -100,6 +108,7 @@ class WriteProtectTracker:
 class ShadowTracker:
     """Dirty pages found by comparing with a copy; needs nothing of the kernel."""
 
+    quick = False
     # Comparing in pieces keeps the temporary small: 4 MiB at a time.
     _PAGES_AT_ONCE = 1024
 

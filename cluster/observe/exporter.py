@@ -257,6 +257,9 @@ class Exporter:
         self._add("vmotion_transfer_bytes_total", row.postcopy_bytes, "postcopy")
         self._add("vmotion_zero_pages_total", row.zero_pages)
         self._add("vmotion_demand_faults_total", row.demand_faults)
+        for loss, seconds in (("process", row.survives_process_s), ("node", row.survives_node_s)):
+            if seconds is not None:
+                self._observe("vmotion_survivable_seconds", seconds, loss)
         if not row.sent_bytes:
             return
         self._observe("vmotion_precopy_rounds", row.rounds)

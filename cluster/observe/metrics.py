@@ -176,6 +176,13 @@ METRICS: tuple[Metric, ...] = (
         _FAULT,
     ),
     _histogram(
+        "vmotion_survivable_seconds",
+        "Time from a resume until the VM would have survived the loss of its source's process, or "
+        "of the source's whole node; of migrations whose memory came in part after the VM.",
+        _PART,
+        "loss",
+    ),
+    _histogram(
         "vmotion_precopy_rounds",
         "Pre-copy rounds of a migration, the first one included.",
         (0, 1, 2, 3, 4, 5, 7, 10, 15, 20, 30),
@@ -408,6 +415,7 @@ LABEL_VALUES: dict[str, tuple[str, ...]] = {
     "result": tuple(result.value for result in Result),
     "part": DOWNTIME_PARTS,
     "phase": ("precopy", "downtime", "postcopy"),
+    "loss": ("process", "node"),
     "reason": (*(check.name for check in CHECKS), OTHER),
     "check": ("mismatched-page", "lost-request", "duplicated-request"),
     "priority": ("1", "2", "3", "4", "5"),

@@ -29,6 +29,7 @@ UNTOLD = frozenset(
         "vmotion_client_stall_seconds",
         "vmotion_client_stalled_seconds",
         "vmotion_demand_fault_seconds",
+        "vmotion_survivable_seconds",
         "vmotion_ha_restarts_total",
         "vmotion_ha_waiting_vms",
         "vmotion_hosts_lost_total",

@@ -28,6 +28,9 @@ class MigrationRow:
         downtime_s: None if the VM was never stunned, or did not run after it; so are its parts.
         predicted_downtime_s: As predicted when the switchover was decided.
         client_blackout_s: None without a probing client.
+        survives_process_s: From the resume until the VM would have survived the loss of its
+            source's process; None if nothing of its memory came later, or nobody measured.
+        survives_node_s: The same for the source's whole node.
         throttle_max: Largest share of vCPU time taken away, 0 to 1.
     """
 
@@ -58,6 +61,8 @@ class MigrationRow:
     downtime_resume_s: float | None
     client_blackout_s: float | None
     demand_faults: int
+    survives_process_s: float | None
+    survives_node_s: float | None
     throttle_max: float
     dirty_rate_bytes_per_second: float
     bandwidth_bytes_per_second: float
@@ -69,6 +74,8 @@ def migration_row(
     *,
     client_blackout_s: float | None = None,
     demand_faults: int = 0,
+    survives_process_s: float | None = None,
+    survives_node_s: float | None = None,
 ) -> MigrationRow:
     """Put what was asked, what the machine reports and what clients saw into one row."""
     parts = outcome.downtime
@@ -100,6 +107,8 @@ def migration_row(
         downtime_resume_s=parts.resume_s if parts else None,
         client_blackout_s=client_blackout_s,
         demand_faults=demand_faults,
+        survives_process_s=survives_process_s,
+        survives_node_s=survives_node_s,
         throttle_max=outcome.throttle_max,
         dirty_rate_bytes_per_second=outcome.dirty_rate_bytes_per_second,
         bandwidth_bytes_per_second=outcome.bandwidth_bytes_per_second,

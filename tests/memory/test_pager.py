@@ -1,11 +1,13 @@
 """Post-copy memory with real processes: a guest, its pager, and the source's page server."""
 
 import os
+import select
 import socket
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from cluster.memory import userfaultfd
 from cluster.memory.guest_memory import PAGE_BYTES, create_memory, map_memory
 from cluster.memory.hashes import hash_pages
 from cluster.memory.ledger import CLAIMED, HERE, INSTALLED, MISSING, Ledger, create_ledger
+from cluster.memory.page_server import marks_bytes
 from cluster.memory.pagemap import WrittenPages
 from cluster.memory.pagers import FaultPager, PageServer
 from cluster.memory.tracker import serves_faults
@@ -53,7 +56,8 @@ pytestmark = pytest.mark.skipif(
 class Machine:
     """A guest process over memory that has partly arrived; the test is its host."""
 
-    def __init__(self, missing):
+    def __init__(self, missing, through=lambda source: source):
+        """`through` may put something between the pager and its source."""
         self.source_fd, self.here_fd = create_memory("src", NBYTES), create_memory("dst", NBYTES)
         self.source, self.here = (
             map_memory(self.source_fd, NBYTES),
@@ -70,8 +74,8 @@ class Machine:
         self.ledger = Ledger(self.ledger_fd, PAGES)
         for page in missing.tolist():
             self.ledger.states[page] = MISSING
-        self.sent_fd = create_memory("sent", PAGE_BYTES)
-        self.sent = map_memory(self.sent_fd, PAGE_BYTES).flat
+        self.sent_fd = create_memory("sent", marks_bytes(PAGES))
+        self.sent = map_memory(self.sent_fd, marks_bytes(PAGES)).flat
         ours, theirs = socket.socketpair()
         self.guest = subprocess.Popen(
             [sys.executable, "-c", GUEST, *map(str, (self.here_fd, theirs.fileno(), PAGES))],
@@ -92,7 +96,7 @@ class Machine:
             ledger_fd=self.ledger_fd,
             pages=PAGES,
             address=self.address,
-            source=self.server.wait_listening(),
+            source=through(self.server.wait_listening()),
         )
         self.pager.wait_ready()
 
@@ -180,7 +184,7 @@ def test_holes_are_zero_and_need_no_source(machine):
 
 
 def test_a_page_server_admits_nobody_without_the_key():
-    fd, sent = create_memory("s", NBYTES), create_memory("sent", PAGE_BYTES)
+    fd, sent = create_memory("s", NBYTES), create_memory("sent", marks_bytes(PAGES))
     server = PageServer(memory_fd=fd, sent_fd=sent, pages=PAGES, host="127.0.0.1")
     at = server.wait_listening()
     with socket.create_connection((at.host, at.port)) as stranger:
@@ -192,3 +196,74 @@ def test_a_page_server_admits_nobody_without_the_key():
     assert not server.alive
     os.close(fd)
     os.close(sent)
+
+
+class CuttingProxy:
+    """A network between pager and source that breaks when so many bytes have come, once or more."""
+
+    def __init__(self, cut_after_bytes):
+        self.cuts = list(cut_after_bytes)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.thread = threading.Thread(target=self.forward, daemon=True)
+
+    def between(self, source):
+        self.to = (source.host, source.port)
+        self.thread.start()
+        return replace(source, port=self.listener.getsockname()[1])
+
+    def forward(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            with near, socket.create_connection(self.to) as far:
+                self.pass_on(near, far, self.cuts.pop(0) if self.cuts else 1 << 40)
+
+    def pass_on(self, near, far, left):
+        while left > 0:
+            readable, _, _ = select.select([near, far], [], [])
+            for one, other in ((near, far), (far, near)):
+                if one in readable:
+                    data = one.recv(4096)
+                    if not data:
+                        return
+                    other.sendall(data)
+                    left -= len(data) if one is far else 0
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join(30)
+
+
+def test_a_network_that_breaks_pauses_who_waits_and_what_was_lost_comes_again():
+    """Cut in the middle of pages, twice; nothing of them is seen by the guest before it is whole."""
+    proxy = CuttingProxy([100_000, 4096 * 30 + 7])
+    machine = Machine(np.arange(PAGES), proxy.between)
+    try:
+        seen = machine.run_guest()
+        served = machine.pager.stop()
+
+        assert np.array_equal(machine.source.pages[:, 77], seen)
+        assert 2 == served.reconnects
+        assert PAGES == served.fetched_pages
+        hashes = np.frombuffer(machine.ledger.hashes, dtype=np.uint64)
+        assert np.array_equal(hash_pages(machine.source.pages), hashes)
+        del hashes
+    finally:
+        machine.close()
+        proxy.close()
+
+
+def test_few_of_the_pages_that_a_guest_touches_are_waited_for():
+    """The bubble around each fault brings the others: at most 21 % of them, as in VEE'09."""
+    machine = Machine(np.arange(PAGES))
+    try:
+        machine.run_guest()
+        served = machine.pager.stop()
+    finally:
+        machine.close()
+
+    assert PAGES == served.fetched_pages
+    assert served.demand_faults <= 0.21 * PAGES

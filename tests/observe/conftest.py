@@ -64,6 +64,8 @@ def migration(**changes) -> MigrationRow:
         "downtime_resume_s": 0.002,
         "client_blackout_s": 0.021,
         "demand_faults": 0,
+        "survives_process_s": 0.004,
+        "survives_node_s": 0.02,
         "throttle_max": 0.0,
         "dirty_rate_bytes_per_second": 12e6,
         "bandwidth_bytes_per_second": 95e6,

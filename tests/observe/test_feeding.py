@@ -218,12 +218,22 @@ def test_demand_faults_come_with_the_comparison_which_the_row_waits_for(exporter
     recorder.look(view(2.0, ended=(ended,)), clients)
     recorder.look(view(3.0), clients)
     assert [] == recorder.migrations
-    served = Served(demand_faults=3, latency_us=[0] * 7 + [2, 1] + [0] * 15)
+    served = Served(
+        demand_faults=3,
+        latency_us=[0] * 7 + [2, 1] + [0] * 15,
+        survives_process_s=0.25,
+        survives_node_s=2.5,
+    )
     compared = Verification(
         migration="m0001", vm="vm-1", pages=4096, mismatched_pages=0, served=served
     )
     recorder.look(view(3.5, verified=(compared,)), clients)
-    assert [3] == [row.demand_faults for row in recorder.migrations]
+    assert [(3, 0.25, 2.5)] == [
+        (row.demand_faults, row.survives_process_s, row.survives_node_s)
+        for row in recorder.migrations
+    ]
+    assert 0.25 == value(exporter, "vmotion_survivable_seconds_sum", loss="process")
+    assert 2.5 == value(exporter, "vmotion_survivable_seconds_sum", loss="node")
     assert 3 == value(exporter, "vmotion_demand_faults_total")
     assert 3 == value(exporter, "vmotion_demand_fault_seconds_count")
     within = {le: value(exporter, "vmotion_demand_fault_seconds_bucket", le=le) for le in LES}

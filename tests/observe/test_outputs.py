@@ -67,6 +67,8 @@ MIGRATION_COLUMNS = [
     "downtime_resume_s",
     "client_blackout_s",
     "demand_faults",
+    "survives_process_s",
+    "survives_node_s",
     "throttle_max",
     "dirty_rate_bytes_per_second",
     "bandwidth_bytes_per_second",

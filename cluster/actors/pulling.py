@@ -1,0 +1,153 @@
+"""The destination's loop that brings pages: read off the source, let arrive, install.
+
+A batch is *read* when the source's process has handed it to Ray: the ref is owned here, so it
+survives that process (one made by `ray.put` over there would not). It *arrives* when both cards
+have had the time for it. Reading runs ahead of arriving by as much as the caller allows; the
+cards are taken only when a batch arrives, so that what waits keeps nobody else waiting.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ray.exceptions import RayError
+
+from cluster.actors.replies import Handle
+from cluster.memory.transfer import Batch
+from cluster.policy.sharing import SerialLink
+
+# Batches under way: while one is installed others are read and travel.
+DEPTH = 3
+_BATCH_BYTES_MAX = 16 << 20
+_BATCH_BYTES_MIN = 128 << 10
+# A batch takes at most this long on a shaped link, so that an interrupt is answered soon
+# and urgent pages do not wait.
+_BATCH_S_MAX = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waybill:
+    """What the source says of a batch, ahead of it.
+
+    Attributes:
+        wire_bytes: What the network carries for it.
+        paced: The source's card is slower than the machine, and has to be asked.
+    """
+
+    wire_bytes: int
+    paced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A batch that is ours, wherever it lies."""
+
+    waybill: Waybill
+    batch: Any
+
+
+class Puller:
+    """Brings one migration's batches through this host's card."""
+
+    def __init__(self, migration: str, source: Handle, receiving: SerialLink) -> None:
+        """`receiving` is this host's card, shared with every other migration that comes in."""
+        self._migration = migration
+        self._source = source
+        self._receiving = receiving
+        self.share = SerialLink(rate_bytes_per_second=receiving.rate_bytes_per_second)
+
+    async def bring(
+        self,
+        install: Callable[[Batch], object],
+        *,
+        ahead_bytes: int = 0,
+        read: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Read, receive and install batches until the source has none left in this round.
+
+        Args:
+            install: Called in a thread with each batch; several may run at once.
+            ahead_bytes: How much may have been read and not arrived.
+            read: Called once, when the last batch has been read.
+
+        Raises:
+            ExceptionGroup: With what failed, a `RayError` if the source or a batch is gone.
+        """
+        room = asyncio.Semaphore(max(DEPTH, ahead_bytes // self._batch_bytes()))
+        held: asyncio.Queue[_Read | None] = asyncio.Queue()
+
+        async def read_all() -> None:
+            async with asyncio.TaskGroup() as readers:
+                for _ in range(DEPTH):
+                    readers.create_task(self._read_on(room, held))
+            read()
+            for _ in range(DEPTH):
+                held.put_nowait(None)
+
+        async with asyncio.TaskGroup() as work:
+            work.create_task(read_all())
+            for _ in range(DEPTH):
+                work.create_task(self._take_in(room, held, install))
+
+    async def until_received(self, nbytes: int, began: float) -> None:
+        """Wait until the card, and this migration's share of it, would have taken that much."""
+        wait_s = self._receive(nbytes, began) - time.monotonic()
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+
+    def count(self, nbytes: int) -> None:
+        """Take note of bytes that came beside the batches: they had the card, the bulk waits."""
+        self._receive(nbytes, time.monotonic())
+
+    async def _read_on(self, room: asyncio.Semaphore, held: "asyncio.Queue[_Read | None]") -> None:
+        while True:
+            await room.acquire()
+            said, batch = self._source.read_batch.options(num_returns=2).remote(
+                self._migration, self._batch_bytes(), self.share.rate_bytes_per_second
+            )
+            waybill: Waybill | None = await said
+            if waybill is None:
+                room.release()
+                return
+            held.put_nowait(_Read(waybill, batch))
+
+    async def _take_in(
+        self,
+        room: asyncio.Semaphore,
+        held: "asyncio.Queue[_Read | None]",
+        install: Callable[[Batch], object],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        while (one := await held.get()) is not None:
+            batch = await self._arrive(one)
+            await loop.run_in_executor(None, _install, batch, install)
+            del batch, one  # its place in the object store is the next batch's
+            room.release()
+
+    async def _arrive(self, one: _Read) -> Batch:
+        """Return a batch when both cards have had the time for it."""
+        began, nbytes = time.monotonic(), one.waybill.wire_bytes
+        sending = self._source.leave.remote(self._migration, nbytes) if one.waybill.paced else None
+        received = self.until_received(nbytes, began)
+        batch: Batch = (await asyncio.gather(one.batch, received))[0]
+        if sending is not None:
+            # A batch that was read outlives its source, and then has this card alone to wait for.
+            with contextlib.suppress(RayError):
+                await sending
+        return batch
+
+    def _receive(self, nbytes: int, began: float) -> float:
+        return max(self._receiving.accept(nbytes, now=began), self.share.accept(nbytes, now=began))
+
+    def _batch_bytes(self) -> int:
+        rate = self.share.rate_bytes_per_second
+        if rate is None:
+            return _BATCH_BYTES_MAX
+        return int(min(max(rate * _BATCH_S_MAX, _BATCH_BYTES_MIN), _BATCH_BYTES_MAX))
+
+
+def _install(batch: Batch, install: Callable[[Batch], object]) -> None:
+    install(batch.unpacked())
