@@ -7,9 +7,10 @@ import pytest
 
 from cluster.inventory.model import Mode, Nic, Profile
 from cluster.inventory.switches import KernelPort, PortGroup, VirtualSwitch
-from cluster.policy.preflight import CHECKS, ask
+from cluster.policy.preflight import CHECKS, admissible, ask
 from cluster.policy.question import HostFacts, Moment, Question
-from tests.policy.building import host, vm
+from cluster.policy.usage import Usage
+from tests.policy.building import Hand, host, scenario, vm
 
 VI3, VSPHERE = Profile.VI3, Profile.VSPHERE
 
@@ -242,3 +243,22 @@ def test_cpu_reservations_must_fit():
     assert ["capacity"] == names(question)
     assert [] == ask(of_moment(free_reserved_mhz=400.0 - 1e-9)(question))
     assert ["size"] == names(of_vm(cpu_reservation_mhz=2000.0)(good(VI3)))
+
+
+# How long a VM would be stunned.
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "mode", "refused"),
+    [
+        (0.02, Mode.HYBRID, False),  # 10 ms of past switchovers, and the bitmap
+        (0.005, Mode.HYBRID, True),
+        (0.02, Mode.PRECOPY, True),  # may take the 50 ms that the cluster allows
+        (0.06, Mode.PRECOPY, False),
+        (None, Mode.PRECOPY, False),
+    ],
+)
+def test_a_vm_says_for_how_long_it_may_be_stunned(limit_s, mode, refused):
+    hand = Hand(scenario("ab", [vm("v", "a", stun_s_max=limit_s)])).up()
+    problems = admissible(hand.state, hand.state.vms["v"], "b", Usage(hand.state), mode=mode)
+    assert (["stun limit"] if refused else []) == [problem.check for problem in problems]
