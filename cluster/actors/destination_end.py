@@ -33,12 +33,13 @@ class DestinationEnd:
         vm: LocalVm,
         source: Handle,
         receiving: SerialLink,
+        turns: asyncio.Semaphore,
         late: LateMemory | None,
         *,
         ahead_bytes: int,
         hashed: bool,
     ) -> None:
-        """`receiving` is this host's card, shared with every other migration that comes in.
+        """`receiving` and `turns` are shared with every other migration that comes in.
 
         `late` serves faults where the VM may run before all of its memory is here. Of the
         remainder `ahead_bytes` may leave the source before they arrive here. `hashed` notes
@@ -47,7 +48,7 @@ class DestinationEnd:
         self.vm = vm
         self._migration = migration
         self._source = source
-        self._puller = Puller(migration, source, receiving)
+        self._puller = Puller(migration, source, receiving, turns)
         self._late = late
         self._ahead_bytes = ahead_bytes
         self._hashed = hashed
@@ -72,7 +73,7 @@ class DestinationEnd:
             ExceptionGroup: With a `RayError` if the source, or a batch, is gone.
         """
         intake = self._intake
-        await self._puller.bring(intake.install_hashed if self._hashed else intake.install)
+        await self._puller.bring_round(intake.install_hashed if self._hashed else intake.install)
 
     async def pull_remainder(self) -> Served:
         """Bring every page that the running VM still lacks; return what its pager did.
@@ -92,8 +93,8 @@ class DestinationEnd:
         sweep = loop.run_in_executor(None, late.sweep)
         counting = asyncio.create_task(self._count_urgent(late))
         try:
-            await self._puller.bring(
-                late.install, ahead_bytes=self._ahead_bytes, read=self._note_all_read
+            await self._puller.bring_ahead(
+                late.install, ahead_bytes=self._ahead_bytes, all_read=self._note_all_read
             )
             await sweep
             await late.wait_complete()

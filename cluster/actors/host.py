@@ -24,7 +24,7 @@ from cluster.actors.local_vm import LocalVm, Power, create_vm
 from cluster.actors.own_metrics import OwnMetrics
 from cluster.actors.peer import PeerAddress, PeerDoor, Prepared, Switchover
 from cluster.actors.priority import goes_first
-from cluster.actors.pulling import Waybill
+from cluster.actors.pulling import TURNS, Waybill
 from cluster.actors.replies import Handle
 from cluster.actors.reports import HostFacts, HostReport, RunningVm, Verification
 from cluster.actors.scheduling import Scheduler
@@ -103,6 +103,7 @@ class Host:
         self._metrics: OwnMetrics | None = None
         self._peers: PeerDoor | None = None
         self._ahead_bytes = 0
+        self._turns = asyncio.Semaphore(TURNS)
 
     # VirtualCenter's calls.
 
@@ -342,6 +343,7 @@ class Host:
             vm,
             source,
             self._receiving,
+            self._turns,
             late,
             ahead_bytes=self._ahead_bytes,
             hashed=spec.verify,

@@ -21,11 +21,15 @@ from cluster.policy.sharing import SerialLink
 
 # Batches under way: while one is installed others are read and travel.
 DEPTH = 3
+# Of all migrations into a host whose network sets no limit.
+TURNS = 4
 _BATCH_BYTES_MAX = 16 << 20
 _BATCH_BYTES_MIN = 128 << 10
 # A batch takes at most this long on a shaped link, so that an interrupt is answered soon
 # and urgent pages do not wait.
 _BATCH_S_MAX = 0.02
+
+Install = Callable[[Batch], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,26 +56,42 @@ class _Read:
 class Puller:
     """Brings one migration's batches through this host's card."""
 
-    def __init__(self, migration: str, source: Handle, receiving: SerialLink) -> None:
-        """`receiving` is this host's card, shared with every other migration that comes in."""
+    def __init__(
+        self,
+        migration: str,
+        source: Handle,
+        receiving: SerialLink,
+        turns: asyncio.Semaphore,
+    ) -> None:
+        """`receiving` is this host's card, shared with every other migration that comes in.
+
+        So are `turns`, where nothing but the machine itself limits how fast batches come: more
+        of them under way at once than it has cores for only push each other out of its caches.
+        """
         self._migration = migration
         self._source = source
         self._receiving = receiving
+        self._turns = turns
         self.share = SerialLink(rate_bytes_per_second=receiving.rate_bytes_per_second)
 
-    async def bring(
-        self,
-        install: Callable[[Batch], object],
-        *,
-        ahead_bytes: int = 0,
-        read: Callable[[], None] = lambda: None,
-    ) -> None:
+    async def bring_round(self, install: Install) -> None:
         """Read, receive and install batches until the source has none left in this round.
 
-        Args:
-            install: Called in a thread with each batch; several may run at once.
-            ahead_bytes: How much may have been read and not arrived.
-            read: Called once, when the last batch has been read.
+        `install` is called in a thread with each batch; several may run at once.
+
+        Raises:
+            ExceptionGroup: With what failed, a `RayError` if the source or a batch is gone.
+        """
+        async with asyncio.TaskGroup() as work:
+            for _ in range(DEPTH):
+                work.create_task(self._one_by_one(install))
+
+    async def bring_ahead(
+        self, install: Install, *, ahead_bytes: int, all_read: Callable[[], None]
+    ) -> None:
+        """The same, but take up to `ahead_bytes` off the source before they can arrive.
+
+        `all_read` is called once, when the last batch has been read.
 
         Raises:
             ExceptionGroup: With what failed, a `RayError` if the source or a batch is gone.
@@ -83,7 +103,7 @@ class Puller:
             async with asyncio.TaskGroup() as readers:
                 for _ in range(DEPTH):
                     readers.create_task(self._read_on(room, held))
-            read()
+            all_read()
             for _ in range(DEPTH):
                 held.put_nowait(None)
 
@@ -102,30 +122,38 @@ class Puller:
         """Take note of bytes that came beside the batches: they had the card, the bulk waits."""
         self._receive(nbytes, time.monotonic())
 
+    async def _one_by_one(self, install: Install) -> None:
+        """Bring a batch after the other, each in its turn."""
+        while True:
+            async with self._turns if self._unlimited else contextlib.nullcontext():
+                one = await self._read()
+                if one is None:
+                    return
+                await _in_thread(install, await self._arrive(one))
+
     async def _read_on(self, room: asyncio.Semaphore, held: "asyncio.Queue[_Read | None]") -> None:
         while True:
             await room.acquire()
-            said, batch = self._source.read_batch.options(num_returns=2).remote(
-                self._migration, self._batch_bytes(), self.share.rate_bytes_per_second
-            )
-            waybill: Waybill | None = await said
-            if waybill is None:
+            if (one := await self._read()) is None:
                 room.release()
                 return
-            held.put_nowait(_Read(waybill, batch))
+            held.put_nowait(one)
 
     async def _take_in(
-        self,
-        room: asyncio.Semaphore,
-        held: "asyncio.Queue[_Read | None]",
-        install: Callable[[Batch], object],
+        self, room: asyncio.Semaphore, held: "asyncio.Queue[_Read | None]", install: Install
     ) -> None:
-        loop = asyncio.get_running_loop()
         while (one := await held.get()) is not None:
-            batch = await self._arrive(one)
-            await loop.run_in_executor(None, _install, batch, install)
-            del batch, one  # its place in the object store is the next batch's
+            await _in_thread(install, await self._arrive(one))
+            del one  # its place in the object store is the next batch's
             room.release()
+
+    async def _read(self) -> _Read | None:
+        """Take the next batch off the source; None when the round is over."""
+        said, batch = self._source.read_batch.options(num_returns=2).remote(
+            self._migration, self._batch_bytes(), self.share.rate_bytes_per_second
+        )
+        waybill: Waybill | None = await said
+        return None if waybill is None else _Read(waybill, batch)
 
     async def _arrive(self, one: _Read) -> Batch:
         """Return a batch when both cards have had the time for it."""
@@ -142,6 +170,10 @@ class Puller:
     def _receive(self, nbytes: int, began: float) -> float:
         return max(self._receiving.accept(nbytes, now=began), self.share.accept(nbytes, now=began))
 
+    @property
+    def _unlimited(self) -> bool:
+        return self.share.rate_bytes_per_second is None
+
     def _batch_bytes(self) -> int:
         rate = self.share.rate_bytes_per_second
         if rate is None:
@@ -149,5 +181,9 @@ class Puller:
         return int(min(max(rate * _BATCH_S_MAX, _BATCH_BYTES_MIN), _BATCH_BYTES_MAX))
 
 
-def _install(batch: Batch, install: Callable[[Batch], object]) -> None:
+async def _in_thread(install: Install, batch: Batch) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, _unpack_and_install, batch, install)
+
+
+def _unpack_and_install(batch: Batch, install: Install) -> None:
     install(batch.unpacked())
