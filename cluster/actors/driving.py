@@ -12,6 +12,7 @@ from cluster.migration.messages import (
     Prepare,
     Progressed,
     SendDirty,
+    SendRemainder,
     SendState,
     Ticked,
 )
@@ -66,7 +67,7 @@ class Driver:
 
     def _handle(self, event: Event) -> None:
         for command in self._machine.handle(event, now=self._now()):
-            if isinstance(command, Prepare | SendDirty | SendState):
+            if isinstance(command, Prepare | SendDirty | SendState | SendRemainder):
                 # Noted here and not in the task: the next wait must know of it already.
                 self._sending = command.seq
             task = asyncio.create_task(self._answer(command))

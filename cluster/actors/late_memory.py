@@ -46,6 +46,7 @@ class LateMemory:
         self.hashes: Hashes = np.frombuffer(self._ledger.hashes, dtype=np.uint64)
         self.hashes[:] = ZERO_PAGE_HASH
         self.served = Served()
+        self._kept: list[Batch] = []
         self._announced: Pages = np.empty(0, dtype=np.int64)
         userfaultfd.register_faults(self._uffd, vm.address, vm.spec.memory_bytes)
         self._source = source
@@ -86,9 +87,12 @@ class LateMemory:
     def install(self, batch: Batch) -> int:
         """Store and map those pages of a batch that nobody else has brought; return how many."""
         with self._ledger.locked():
-            mine = self._states[batch.pages] == MISSING
+            states = self._states[batch.pages]
+            mine = states == MISSING
             pages = batch.pages[mine]
             self._states[pages] = CLAIMED
+        if CLAIMED in states:
+            self._kept.append(batch)  # the pager may lose what it has claimed
         zeros = batch.pages[batch.zero & mine]
         full = batch.full_pages
         wanted = mine[~batch.zero]
@@ -109,6 +113,7 @@ class LateMemory:
         left, changed_s = self.left(), time.monotonic()
         while left:
             await asyncio.sleep(_LOOK_S)
+            self._install_kept()
             if (now := self.left()) != left:
                 left, changed_s = now, time.monotonic()
             elif time.monotonic() - changed_s > _SILENCE_S_MAX:
@@ -122,6 +127,13 @@ class LateMemory:
     def missing(self) -> Pages:
         """Return the pages that nobody has brought or is bringing."""
         return np.flatnonzero(self._states == MISSING)
+
+    def _install_kept(self) -> None:
+        """Install what the pager had claimed, and has lost, from the batches that brought it too."""
+        if self._kept and MISSING in self._states:
+            kept, self._kept = self._kept, []
+            for batch in kept:
+                self.install(batch)
 
     def left(self) -> int:
         """Return how many pages are not here yet."""
@@ -143,6 +155,7 @@ class LateMemory:
 
     def settle(self) -> Served:
         """All is here: track writes alone from now on, and let the pager go; blocks."""
+        self._kept = []
         tracker = self._vm.tracker
         assert isinstance(tracker, WriteProtectTracker)
         tracker.arm()

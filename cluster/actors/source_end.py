@@ -85,6 +85,8 @@ class SourceEnd:
         self._fetched = marks[: spec.memory_pages]
         self._fetched_count = marks[-8:].view(np.uint64)
         self._fetched_seen = 0
+        self._left_bytes = 0
+        self._moved = (-1, -1, -1)
         self._outbox = Outbox(
             vm.tracker,
             vm.populated(),
@@ -141,6 +143,10 @@ class SourceEnd:
         """
         if self._preparing:
             return await self._listen(seq)
+        moved = (self._outbox.sent_bytes, self._left_bytes, int(self._fetched_count[0]))
+        if moved == self._moved:
+            return None
+        self._moved = moved
         written = await asyncio.get_running_loop().run_in_executor(None, self._outbox.written_count)
         return Progressed(reply_to=seq, bytes_sent=self._outbox.sent_bytes, pages_dirty=written)
 
@@ -182,6 +188,7 @@ class SourceEnd:
         new, self._fetched_seen = fetched - self._fetched_seen, fetched
         self._sending.accept(new * PAGE_BYTES, now=now)
         await self._until_sent(nbytes, now)
+        self._left_bytes += nbytes
 
     def still_missing(self, pages: Pages) -> None:
         """Owe these pages and no others, whatever was sent before: the remainder is repeated."""
