@@ -86,6 +86,7 @@ class Pager:
         self._asked_s: dict[int, float] = {}
         # To be asked for when there is a connection again: (first, count).
         self._lost: list[tuple[int, int]] = []
+        self._broke = False
         self.served = Served()
         if source is not None:
             self.connected(source)
@@ -97,6 +98,8 @@ class Pager:
 
     def connected(self, source: socket.socket) -> None:
         """Ask there from now on, first for what was lost when the last connection broke."""
+        self.served.reconnects += self._broke
+        self._broke = False
         self._urgent = UrgentPages(source, self._memory)
         lost, self._lost = self._lost, []
         for first, count in lost:
@@ -165,7 +168,7 @@ class Pager:
         self._urgent = None
         self._ledger.give_back(lost)
         self._lost += lost
-        self.served.reconnects += 1
+        self._broke = True
 
     def _install(self, first: int, count: int) -> None:
         """Note and map pages whose contents have come."""

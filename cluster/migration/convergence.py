@@ -25,6 +25,8 @@ class Convergence:
         worthwhile_ratio_max: Before a flip to post-copy a further round is worth its bytes
             if it is expected to leave less than this share: what it leaves is sent twice,
             while the remainder is sent once.
+        copy_ratio_max: Auto copies what is left, instead of flipping, if that adds at most this
+            share of the overhead to the blackout: it spares the guest its faults afterwards.
         window_rounds: The local minimum is sought among this many latest rounds.
         soft_downtime_factor: With rounds used up or progress stopped at the highest
             throttle, pre-copy switches over up to this multiple of the downtime allowed.
@@ -35,6 +37,7 @@ class Convergence:
 
     progress_ratio_max: float = 0.95
     worthwhile_ratio_max: float = 0.5
+    copy_ratio_max: float = 0.25
     window_rounds: int = 8
     soft_downtime_factor: float = 1.5
     throttle_first_ratio: float = 0.2
@@ -143,7 +146,7 @@ def decide(course: Course, rule: Convergence) -> Decision:
 
     Pre-copy switches over as soon as the predicted downtime is allowed. Hybrid and auto
     always can flip, so they only ask whether one more round is worth its bytes; auto then
-    copies instead of flipping if that costs no more than the overhead once again.
+    copies instead of flipping if that costs little beside the overhead.
     """
     match course.mode:
         case Mode.PRECOPY:
@@ -173,7 +176,7 @@ def over_limit(predicted_s: Seconds, stun_s_max: Seconds | None) -> str:
 def _decide_flip(course: Course, rule: Convergence) -> Decision:
     copies = (
         course.mode is Mode.AUTO
-        and course.copy_s <= course.overhead_s
+        and course.copy_s <= rule.copy_ratio_max * course.overhead_s
         and course.predicted_s <= course.downtime_s_max
     )
     if course.copy_s <= course.overhead_s:
