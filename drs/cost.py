@@ -52,6 +52,10 @@ class DirtyModel:
     zipf_exponent: float = 1.0
 
 
+# Above it nothing is measured, and whole numbers become no floats.
+_LARGEST = 1e300
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """Measured overheads of one installation; each default is a measurement or marked as a guess."""
@@ -82,8 +86,11 @@ class Calibration:
     def load(cls, path: Path) -> Calibration:
         """Reads what `save` wrote; ValueError names unknown or non-numeric entries, all of them."""
         try:
-            return cls.of(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(raw, dict):
+                raise ValueError("not a table of numbers")
+            return cls.of(raw)
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"calibration {path}: {error}") from error
 
     @classmethod
@@ -98,6 +105,9 @@ class Calibration:
         )
         if wrong:
             raise ValueError(f"unknown or non-numeric: {', '.join(wrong)}")
+        wrong = sorted(k for k, value in raw.items() if not 0.0 <= value < _LARGEST)
+        if wrong:
+            raise ValueError(f"negative or not finite: {', '.join(wrong)}")
         return cls(**{k: float(v) for k, v in raw.items()})
 
 

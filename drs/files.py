@@ -61,9 +61,7 @@ def load(path: Path) -> Snapshot:
     """Reads what `save` wrote. ValueError says what is missing or malformed; numbers are not judged."""
     try:
         if path.suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            table = pq.read_table(path)
+            table = _table(path)
             head = json.loads((table.schema.metadata or {})[FORMAT.encode()])
             return _snapshot(
                 head, {name: table.column(name).to_pylist() for name in table.column_names}
@@ -72,8 +70,26 @@ def load(path: Path) -> Snapshot:
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
             raise ValueError(f"not of the format {FORMAT}")
         return _snapshot(raw, raw)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{path}: {error!r}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: nested too deeply") from error
+
+
+def _table(path: Path) -> Any:
+    """Read a Parquet file; what pyarrow finds wrong inside is a ValueError, though it says OSError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path.stat()  # one that is not there is no malformed one
+    try:
+        return pq.read_table(path)
+    except pa.ArrowException as error:
+        raise ValueError(f"no Parquet: {error}") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise  # the file itself: not readable
+        raise ValueError(f"no Parquet: {error}") from error
 
 
 def _head(s: Snapshot) -> dict[str, Any]:

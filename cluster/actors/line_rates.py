@@ -1,5 +1,6 @@
 """Measures what the network carries between each two nodes, before anything else uses it."""
 
+import logging
 import secrets
 import socket
 import threading
@@ -8,11 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from cluster.actors.nodes import on_node
 
 _MEASURE_S = 0.4
 _WAIT_S_MAX = 30.0
+# A node's first worker unpacks the code that was shipped to it.
+_START_S_MAX = 120.0
+_LOG = logging.getLogger("vmotion.network")
 _CHUNK_BYTES = 1 << 20
 _KEY_BYTES = 16
 
@@ -28,8 +33,12 @@ class Meter:
         """Open a port on this node's address for who shows the key; return all three."""
         listener = socket.create_server((ray.util.get_node_ip_address(), 0))
         key = secrets.token_bytes(_KEY_BYTES)
-        self._done.clear()
-        threading.Thread(target=self._receive, args=(listener, key), daemon=True).start()
+        self._done = (
+            threading.Event()
+        )  # of this measurement: an earlier one may still be waited for
+        threading.Thread(
+            target=self._receive, args=(listener, key, self._done), daemon=True
+        ).start()
         address, port = listener.getsockname()[:2]
         return address, port, key
 
@@ -48,7 +57,7 @@ class Meter:
         nbytes, lasted_s = self._received
         return nbytes / lasted_s if lasted_s > 0 else 0.0
 
-    def _receive(self, listener: socket.socket, key: bytes) -> None:
+    def _receive(self, listener: socket.socket, key: bytes, done: threading.Event) -> None:
         """Count what comes after the first bytes: what was queued before a clock ran is not counted."""
         self._received = (0, 0.0)
         try:
@@ -68,14 +77,14 @@ class Meter:
         except OSError:
             return  # nobody came, or it hung up: nothing was measured
         finally:
-            self._done.set()
+            done.set()
 
 
 def measure_lines(nodes: Sequence[str]) -> tuple[tuple[str, str, float], ...]:
     """Return (from, to, payload bytes a second) for each two nodes, both ways.
 
     Pairs that share no node are measured at once, so it takes twice as many rounds as
-    there are nodes. A node that does not answer is left out.
+    there are nodes. What does not answer in time is left out: nothing waits for a figure.
     """
     if len(nodes) < 2:
         return ()
@@ -84,23 +93,26 @@ def measure_lines(nodes: Sequence[str]) -> tuple[tuple[str, str, float], ...]:
         node: actor.options(scheduling_strategy=on_node(node), max_concurrency=4).remote()
         for node in nodes
     }
+    found: list[tuple[str, str, float]] = []
     try:
-        return tuple(
-            measured
-            for pairs in rounds(list(nodes))
-            for measured in _measure(meters, pairs)
-            if measured[2] > 0
-        )
+        ray.get([m.__ray_ready__.remote() for m in meters.values()], timeout=_START_S_MAX)
+        for pairs in rounds(list(nodes)):
+            found += _measure(meters, pairs)
+    except RayError as error:
+        _LOG.warning("the network between the nodes was not measured: %s", error)
     finally:
         for meter in meters.values():
             ray.kill(meter)
+    return tuple(one for one in found if one[2] > 0)
 
 
 def _measure(meters: dict[str, Any], pairs: list[tuple[str, str]]) -> list[tuple[str, str, float]]:
     doors = ray.get([meters[there].listen.remote() for _, there in pairs], timeout=_WAIT_S_MAX)
     sends = [meters[here].send.remote(*door) for (here, _), door in zip(pairs, doors, strict=True)]
     ray.wait(sends, num_returns=len(sends), timeout=_WAIT_S_MAX)
-    rates = ray.get([meters[there].received.remote() for _, there in pairs])
+    rates = ray.get(
+        [meters[there].received.remote() for _, there in pairs], timeout=_WAIT_S_MAX * 2
+    )
     return [(*pair, rate) for pair, rate in zip(pairs, rates, strict=True)]
 
 

@@ -95,7 +95,8 @@ def run_command(
     except (NoRay, ClusterFailed) as error:
         return complain(str(error), FAILED)
     except OSError as error:
-        return complain(f"{error.filename or out}: {error.strerror}", FAILED)
+        where = f"{error.filename}: " if error.filename else ""
+        return complain(f"{where}{error.strerror or error or type(error).__name__}", FAILED)
     if tracing is not None:
         with tracing:
             _tell_spans(tracing, finished.recorder)

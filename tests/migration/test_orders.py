@@ -15,6 +15,8 @@ BUDGETS = {
     "a failure and a refusal": Budget(fail=1, refuse=1, impatience=1),
     "a death and a cancel": Budget(die=1, cancel=1, impatience=1),
     "both hosts die": Budget(die=2),
+    "a message twice and one lost": Budget(double=1, lose=1),
+    "VirtualCenter crashes at the commit, and a host dies": Budget(crash=1, die=1),
 }
 
 
