@@ -46,15 +46,15 @@ def _measure_case(
     try:
         prober = lab.prober("vm")
         for number in range(-warm_up, count):
-            row = _measure_once(lab, prober, case, number)
-            _say(row)
+            row = measure_once(lab, prober, case, number)
+            say(row)
             if number >= 0 or not row.completed:
                 keep.add(row)
     finally:
         lab.stop()
 
 
-def _measure_once(lab: Lab, prober: "ray.actor.ActorHandle", case: Case, number: int) -> Row:
+def measure_once(lab: Lab, prober: "ray.actor.ActorHandle", case: Case, number: int) -> Row:
     ray.get(prober.begin.remote())
     # The prober has found the VM, and a gap before the migration is not the migration's.
     time.sleep(0.2)
@@ -142,7 +142,7 @@ def _write_rate_ratio(case: Case, probes: Probes) -> float | None:
     return (last - first) * PAGE_BYTES / (case.rate_mb_s * 1e6 * (last_s - first_s))
 
 
-def _say(row: Row) -> None:
+def say(row: Row) -> None:
     """Tell of progress; a grid takes half an hour."""
     gap = "-" if row.blackout_s is None else f"{row.blackout_s * 1e3:.1f}"
     mark = "warm" if row.number < 0 else str(row.number + 1)

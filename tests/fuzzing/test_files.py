@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster.actors.wire import Decoder, encode
+from cluster.inventory.licence_terms import Product
 from cluster.inventory.trace import TraceError, read_trace
 from cluster.policy.licence_file import read, write
-from cluster.policy.licence_terms import Product
 from drs import Snapshot, files
 from drs.cost import Calibration
 from tests.drs.test_files import everything

@@ -130,13 +130,19 @@ class Lab:
             self._start_ray(node)
         self._await_ray()
 
-    def run(self, command: Sequence[str], *, node: int = 0) -> subprocess.Popen[str]:
-        """Start a command on a node, with the environment that Ray needs there."""
+    def run(
+        self, command: Sequence[str], *, node: int = 0, captured: bool = True
+    ) -> subprocess.Popen[str]:
+        """Start a command on a node, with the environment that Ray needs there.
+
+        Without `captured` it writes where we write.
+        """
+        pipe = subprocess.PIPE if captured else None
         return subprocess.Popen(
             self.nodes[node].inside(command),
             env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=pipe,
+            stderr=pipe,
             text=True,
             cwd=ROOT,
         )

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from cluster.policy.licence_terms import HOST_FEATURES, Feature, Product
+from cluster.inventory.licence_terms import HOST_FEATURES, Feature, Product
 from cluster.policy.licensing import Licensing, Mode
 from cluster.policy.sharing import SerialLink
 from tests.policy.test_licensing import KEY, bought, order
