@@ -128,9 +128,9 @@ class _VmLoad:
         return VmClient(self._spec.name, client=client, center=self._load.center), account
 
     async def _ask(self, client: VmClient, account: ClientAccount, request: object) -> None:
-        account.note_sent(request)
+        account.note_sent(request, now_s=time.monotonic())
         answer = await client.call(request)
-        account.note_answered(request, answer)
+        account.note_answered(request, answer, now_s=time.monotonic())
 
     async def _talk(self, index: int) -> None:
         """Send requests at the client's rate, never two at once; a late one is not made up for."""

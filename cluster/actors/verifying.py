@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.actors.vcpu import CpuState
+from cluster.guests.base import Guest, Special
 from cluster.guests.clients import ClientAccount, Settlement, settle
-from cluster.guests.keyvalue import KeyValue
+from cluster.guests.keyvalue import VALUE_BYTES, KeyValue
+from cluster.guests.linearizability import Undecided, counter, linearizable, wrong_keys
 from cluster.guests.memory_map import PROBES_ANSWERED, bind, header, make_guest
 from cluster.guests.registry import load_guest
 from cluster.guests.replay import ReplayError, compare_pages, merge, replay
@@ -76,8 +78,33 @@ def audit_guest(
         replayed=program.replayable and not error,
         mismatched_pages=mismatched,
         settlement=settlement,
-        error=error,
+        error="; ".join(filter(None, (error, _contradiction(spec, program, accounts)))),
     )
+
+
+def _contradiction(spec: VmSpec, program: type[Guest], accounts: list[ClientAccount]) -> str:
+    """Return what in the clients' histories no single VM could have answered; "" is nothing.
+
+    It rests on the clients' own clocks and answers alone, not on the guest's numbers.
+    """
+    histories = [account.history() for account in accounts]
+    if any(history is None for history in histories):
+        return ""
+    operations = [one for history in histories if history for one in history]
+    probes = [one for one in operations if one.request is Special.PROBE]
+    asked = [one for one in operations if one.request is not Special.PROBE]
+    try:
+        if not linearizable(probes, counter, initial=0):
+            return "the probes' counts could not come from one VM"
+        if not issubclass(program, KeyValue):
+            return ""
+        value_bytes = dict(spec.guest.params).get("value_bytes", VALUE_BYTES)
+        assert isinstance(value_bytes, int)
+        if wrong := wrong_keys(asked, value_bytes=value_bytes):
+            return f"the answers about {len(wrong)} keys could not come from one VM"
+    except Undecided:
+        return ""
+    return ""
 
 
 def _guest_state(state: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """The pure part of a client load: what clients ask, what became of it, and the gaps they saw."""
 
+import math
 import random
 from array import array
 from collections import Counter
@@ -8,11 +9,14 @@ from dataclasses import dataclass, replace
 
 from cluster.guests.base import Guest, Special
 from cluster.guests.keyvalue import VALUE_BYTES, Answer, KeyValue, Malformed
+from cluster.guests.linearizability import Operation
 from cluster.guests.replay import OperationLog
 
 OWN_KEYS = 1024
 SHARED_COUNTERS = 16
 STALL_S_MIN = 0.01
+# Operations of a client whose times are kept: some 30 MB.
+HISTORY_MAX = 100_000
 
 
 class RequestSource:
@@ -48,9 +52,14 @@ class RequestSource:
 
 
 class ClientAccount:
-    """One client's books: every request sent, and what came back."""
+    """One client's books: every request sent, and what came back.
+
+    With the times of both it also keeps the history that `linearizability` judges.
+    """
 
     def __init__(self) -> None:
+        self._history: list[Operation] = []
+        self._called: tuple[float, object] | None = None
         self.log = OperationLog()
         self.probe_counts = array("Q")
         self.operations_sent = 0
@@ -58,14 +67,25 @@ class ClientAccount:
         self.malformed = 0
         self.answered = 0
 
-    def note_sent(self, request: object) -> None:
+    def note_sent(self, request: object, *, now_s: float | None = None) -> None:
         """A request has left; it is lost until it is answered."""
+        self._called = None if now_s is None else (now_s, request)
         if request is Special.PROBE:
             self.probes_sent += 1
         else:
             self.operations_sent += 1
 
-    def note_answered(self, request: object, answer: object) -> None:
+    def history(self) -> list[Operation] | None:
+        """Return every operation with its times; None if there were too many to keep."""
+        if len(self._history) > HISTORY_MAX:
+            return None
+        if self._called is None:
+            return list(self._history)
+        called_s, request = self._called
+        pending = Operation(called_s=called_s, returned_s=math.inf, request=request)
+        return [*self._history, pending]
+
+    def note_answered(self, request: object, answer: object, *, now_s: float | None = None) -> None:
         """The answer to a request that was sent has come; call it once a request.
 
         Raises:
@@ -81,6 +101,13 @@ class ClientAccount:
             case _:
                 raise TypeError(f"{request!r} cannot be answered by {answer!r}")
         self.answered += 1
+        if now_s is not None and self._called is not None:
+            called_s, asked = self._called
+            self._called = None
+            if len(self._history) <= HISTORY_MAX:
+                self._history.append(
+                    Operation(called_s=called_s, returned_s=now_s, request=asked, answer=answer)
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import pytest
 
 from cluster.actors.vcpu import CpuState
 from cluster.actors.verifying import audit_guest, compare_memory
-from cluster.guests.base import Budget
+from cluster.guests.base import Budget, Special
 from cluster.guests.clients import ClientAccount, RequestSource
 from cluster.guests.memory_map import bind, capture_state, make_guest
 from cluster.guests.registry import load_guest
@@ -98,3 +98,15 @@ def test_a_request_done_twice_is_found_in_the_guests_own_numbers(memory):
 
     assert 1 == audit.settlement.duplicated
     assert "never answered" in audit.error
+
+
+def test_answers_that_two_copies_of_a_vm_gave_contradict_each_other(memory):
+    """Each copy is in order by itself; together they count the same probe twice."""
+    accounts = [ClientAccount(), ClientAccount()]
+    for step in range(3):
+        for at, account in enumerate(accounts):
+            account.note_sent(Special.PROBE, now_s=10.0 * step + at)
+            account.note_answered(Special.PROBE, step + 1, now_s=10.0 * step + at + 0.5)
+    spec, state, _ = ran("writer", memory[1])
+    audit = audit_guest(spec, memory[1], state, accounts)
+    assert "the probes' counts could not come from one VM" in audit.error
