@@ -32,7 +32,7 @@ from tests.policy.test_licensing import bought, order
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20"))
 FEW = settings(
     max_examples=EXAMPLES,
-    deadline=5000,
+    deadline=None,
     derandomize=EXAMPLES == 20,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
