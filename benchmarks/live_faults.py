@@ -75,7 +75,8 @@ class Injection:
             modes = (Mode.HYBRID, Mode.PRECOPY)
         elif command != "SendRemainder":
             modes = (Mode.HYBRID, Mode.POSTCOPY, Mode.PRECOPY)
-        after = what == "lose answer" or bool(rng.integers(2))
+        # A handler that has done its work is gone already.
+        after = what == "lose answer" or (what != "kill pager" and bool(rng.integers(2)))
         return cls(
             seed=seed,
             row=row,
@@ -187,8 +188,9 @@ class Bench:
         struck = armed.what == "kill source" and not self.alive(source)
         if not struck and self.alive(source):
             struck = ray.get(host.struck.remote("vm"), timeout=SILENCE_S_MAX)
-        if outcome.result is Result.LOST:
-            self.lost = True
+        happened = [one.record.what for view in self.views[seen:] for one in view.happened]
+        if outcome.result is Result.LOST or "restarted" in happened:
+            self.lost = True  # HA starts it anew: its memory is gone, and that is said
         return struck, self.judge(outcome, seen, source, there)
 
     def judge(self, outcome, seen: int, source: str, there: str) -> list[str]:
