@@ -25,6 +25,7 @@ class Reason(Enum):
     OVERLOAD = "overload"
     BALANCE = "balance"
     BYPASS = "bypass"
+    POWER = "power"
 
 
 class PlanStatus(Enum):
@@ -79,7 +80,8 @@ class Plan:
     """What to do, why, in which order and when; seconds count from the plan's beginning.
 
     A VM that has to stop on a third host has one recommendation and two actions. `solve_s` is for
-    the caller, who has a clock.
+    the caller, who has a clock. `power_on` and `stand_by` name hosts: the first before the actions,
+    the others once they are empty.
     """
 
     status: PlanStatus
@@ -88,6 +90,8 @@ class Plan:
     imbalance_before: float = 0.0
     imbalance_after: float = 0.0
     problems: tuple[Problem, ...] = ()
+    power_on: tuple[str, ...] = ()
+    stand_by: tuple[str, ...] = ()
     solve_s: float | None = None
 
     def moves(self) -> tuple[Move, ...]:

@@ -44,7 +44,8 @@ from cluster.policy.messages import (
     VmStarted,
 )
 from cluster.policy.state import HostState
-from drs import DeadlineBudget, Plan, Policy, Snapshot, recommend
+from drs import DeadlineBudget, Plan, Policy, Snapshot
+from drs.manage import PowerRequest, manage
 
 # A host whose call ended in an error is asked again whether it lives.
 _ASK_AGAIN_S = 0.2
@@ -143,7 +144,7 @@ class Carrier:
 
     async def warm_solver(self) -> None:
         """Start the solver's worker and load OR-Tools before the first pass needs them."""
-        await self._solver.remote(None, None, 0.0, 0, 0.0)
+        await self._solver.remote(None, None, None, 0.0, 0, 0.0)
 
     # Inside.
 
@@ -228,7 +229,12 @@ class Carrier:
         began = time.monotonic()
         try:
             plan = await self._solver.remote(
-                command.snapshot, command.policy, self._now(), command.seed, command.budget_s_max
+                command.snapshot,
+                command.policy,
+                command.power,
+                self._now(),
+                command.seed,
+                command.budget_s_max,
             )
         except RayError as error:
             self._feed(SolveFailed(solve=command.solve, reason=str(error)))
@@ -261,15 +267,21 @@ def node_alive(node: str) -> bool:
 
 
 def solve(
-    snapshot: Snapshot | None, policy: Policy | None, now: float, seed: int, budget_s_max: float
+    snapshot: Snapshot | None,
+    policy: Policy | None,
+    power: PowerRequest | None,
+    now: float,
+    seed: int,
+    budget_s_max: float,
 ) -> Plan | None:
     """Run one DRS pass in a process of its own; without a snapshot only load what it needs."""
     importlib.import_module("drs.solver")  # OR-Tools is heavy, and only this process needs it
     if snapshot is None or policy is None:
         return None
-    return recommend(
+    return manage(
         snapshot,
         policy,
+        power,
         now=now,
         rng=np.random.default_rng(seed),
         budget=DeadlineBudget(deadline_s=now + budget_s_max),

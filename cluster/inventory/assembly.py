@@ -105,6 +105,7 @@ def _add_hosts(draft: Draft, table: HostTable, key: Key) -> None:
             switches=switches_of(table, index),
             vmotion=table.vmotion,
             features=features,
+            power_w=tuple(table.power_w or ()),
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from cluster.inventory.assembly import Draft
 from cluster.inventory.cluster_tables import EventTable
 from cluster.inventory.groups import listed
-from cluster.inventory.model import HostSpec, Profile, TimedKind, VmSpec
+from cluster.inventory.model import HostSpec, PowerPlanner, Profile, TimedKind, VmSpec
 from cluster.inventory.names import suggestion
 from cluster.inventory.problems import Key
 
@@ -38,7 +38,23 @@ def check(draft: Draft) -> None:
     for index, event in enumerate(draft.tables.events):
         _check_event(draft, event, ("event", index))
     _check_scenario(draft)
+    _check_power(draft)
     _check_faults(draft)
+
+
+def _check_power(draft: Draft) -> None:
+    power, add = draft.tables.power, draft.findings.add
+    if power.target_ratio > power.high_ratio:
+        wrong = f"{power.target_ratio:g} is more than high_ratio"
+        add(("power", "target_ratio"), wrong, f"at most {power.high_ratio:g}")
+    if power.low_ratio > power.target_ratio:
+        wrong = f"{power.low_ratio:g} is more than target_ratio"
+        add(("power", "low_ratio"), wrong, f"at most {power.target_ratio:g}")
+    if not power.enabled:
+        return
+    if power.planner is not PowerPlanner.DVFS and not draft.tables.drs.enabled:
+        wrong = "is on, and DRS, whose passes it is a part of, is off"
+        add(("power", "enabled"), wrong, 'drs.enabled = true, or planner = "dvfs"')
 
 
 def _check_amounts(draft: Draft, vm: VmSpec, key: Key) -> None:

@@ -78,6 +78,7 @@ class HostSpec:
         cpu_features: What its CPUs offer beyond their family's common part.
         sockets, cores_per_socket: For licences alone; `cpu_mhz` says what it can do.
         switches: Empty: virtual networking is not described, and taken to be right.
+        power_w: Watts at 0, 10 … 100 % of its CPU; empty is not known.
         vmotion: Configured for VMotion: Licensed Features, Add-Ons.
         node_labels: (name, value) pairs that the Ray node it runs on must have.
         features: What it is licensed for from the start, if there are licences; None is all that
@@ -97,6 +98,7 @@ class HostSpec:
     sockets: int = 1
     cores_per_socket: int = 1
     switches: tuple[VirtualSwitch, ...] = ()
+    power_w: tuple[float, ...] = ()
     vmotion: bool = True
     node_labels: tuple[tuple[str, str], ...] = ()
     features: tuple[Feature, ...] | None = None
@@ -234,6 +236,37 @@ class DrsSettings:
     cooldown_s: float = 60.0
 
 
+class PowerPlanner(Enum):
+    """Who decides which hosts stand by.
+
+    DVFS lets a host without VMs stand by and moves nobody: a baseline.
+    """
+
+    DPM = "dpm"
+    DVFS = "dvfs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerSettings:
+    """Power management: hosts that nobody needs stand by.
+
+    Attributes:
+        deviations: Standard deviations of a host's demand that are kept free on it.
+        high_ratio: Mean and deviations above this share of the CPU: the host is relieved.
+        target_ratio: So full may a host be made.
+        low_ratio: Below this share without it, the emptiest host stands by.
+        hosts_on_min: So many stay on.
+    """
+
+    enabled: bool = False
+    planner: PowerPlanner = PowerPlanner.DPM
+    deviations: float = 1.0
+    high_ratio: float = 0.95
+    target_ratio: float = 0.88
+    low_ratio: float = 0.80
+    hosts_on_min: int = 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationSettings:
     """How migrations are done.
@@ -330,6 +363,7 @@ class Scenario:
     vms: tuple[VmSpec, ...] = ()
     rules: tuple[RuleSpec, ...] = ()
     drs: DrsSettings = DrsSettings()
+    power: PowerSettings = PowerSettings()
     migration: MigrationSettings = MigrationSettings()
     ha: HaSettings = HaSettings()
     faults: Faults = NO_FAULTS

@@ -36,6 +36,7 @@ from cluster.inventory.tables import (
     DrsTable,
     HostTable,
     MigrationTable,
+    PowerTable,
     RuleTable,
     ScenarioFile,
     ScenarioTable,
@@ -83,6 +84,7 @@ class Tables:
     vms: tuple[VmTable, ...]
     rules: tuple[RuleTable, ...]
     drs: DrsTable
+    power: PowerTable
     migration: MigrationTable
     ha: HaTable
     licences: LicencesTable
@@ -107,6 +109,7 @@ def read_tables(document: Mapping[str, object], findings: Findings) -> Tables:
         vms=_all(document, "vm", VmTable, findings),
         rules=_all(document, "rule", RuleTable, findings),
         drs=_one(document, "drs", DrsTable, findings),
+        power=_one(document, "power", PowerTable, findings),
         migration=_one(document, "migration", MigrationTable, findings),
         ha=_one(document, "ha", HaTable, findings),
         licences=_one(document, "licences", LicencesTable, findings),

@@ -17,7 +17,13 @@ from cluster.inventory.demands import TraceShelf
 from cluster.inventory.licence_settings import licence_settings
 from cluster.inventory.licences import LicenceSettings
 from cluster.inventory.lines import line_of, lines_of
-from cluster.inventory.model import DrsSettings, HaSettings, MigrationSettings, Scenario
+from cluster.inventory.model import (
+    DrsSettings,
+    HaSettings,
+    MigrationSettings,
+    PowerSettings,
+    Scenario,
+)
 from cluster.inventory.names import NAME_RULE, is_name, slug
 from cluster.inventory.problems import Findings, Key, Problem, ScenarioProblems, key_text, shown
 from cluster.inventory.reading import read_tables
@@ -89,6 +95,7 @@ def _scenario(draft: Draft, name: str, licences: LicenceSettings, directory: Pat
         vms=tuple(draft.vms.specs.values()),
         rules=tuple(draft.rules),
         drs=DrsSettings(**draft.tables.drs.model_dump()),
+        power=PowerSettings(**draft.tables.power.model_dump()),
         migration=MigrationSettings(**draft.tables.migration.model_dump()),
         ha=HaSettings(**draft.tables.ha.model_dump()),
         evc_features=None if evc is None else tuple(evc),

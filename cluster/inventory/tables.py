@@ -38,6 +38,8 @@ from cluster.inventory.model import (
     MigrationSettings,
     Mode,
     Placement,
+    PowerPlanner,
+    PowerSettings,
     Profile,
     RestartPriority,
     RuleKind,
@@ -136,6 +138,14 @@ class HostTable(Table):
         [],
         description="`[[host.switch]]` tables: its virtual switches. Without any its networking is "
         "not described, and taken to be right.",
+    )
+    power_w: (
+        Annotated[list[Annotated[float, Field(ge=0, le=1e6)]], Field(min_length=11, max_length=11)]
+        | None
+    ) = Field(
+        None,
+        description="Watts at 0, 10 … 100 % of its CPU, eleven numbers as SPECpower tells them; "
+        "without them a run tells no energy.",
     )
 
 
@@ -303,6 +313,36 @@ class DrsTable(Table):
     )
 
 
+class PowerTable(Table):
+    """Power management: hosts that nobody needs stand by, and are powered on again."""
+
+    enabled: bool = Field(
+        default_of(PowerSettings, "enabled"), description="Whether hosts stand by at all."
+    )
+    planner: Annotated[PowerPlanner, Field(strict=False)] = Field(
+        default_of(PowerSettings, "planner"),
+        description="Who decides which; dvfs, which moves nobody, is a baseline.",
+    )
+    deviations: Annotated[float, Field(ge=0, le=10)] = Field(
+        default_of(PowerSettings, "deviations"),
+        description="Standard deviations of a host's demand that are kept free on it.",
+    )
+    high_ratio: Annotated[float, Field(gt=0, le=2)] = Field(
+        default_of(PowerSettings, "high_ratio"),
+        description="A host with more than this share of its CPU taken, deviations included, is relieved.",
+    )
+    target_ratio: Annotated[float, Field(gt=0, le=2)] = Field(
+        default_of(PowerSettings, "target_ratio"), description="So full may a host be made."
+    )
+    low_ratio: Annotated[float, Field(ge=0, le=2)] = Field(
+        default_of(PowerSettings, "low_ratio"),
+        description="If the others stay below this share without it, the emptiest host stands by.",
+    )
+    hosts_on_min: Count = Field(
+        default_of(PowerSettings, "hosts_on_min"), description="So many hosts stay on."
+    )
+
+
 class MigrationTable(Table):
     """How migrations are done."""
 
@@ -352,6 +392,9 @@ class ScenarioFile(Table):
     rule: list[RuleTable] = Field([], description="[[rule]] tables.")
     drs: DrsTable = Field(
         default_factory=lambda: DrsTable.model_validate({}), description="The [drs] table."
+    )
+    power: PowerTable = Field(
+        default_factory=lambda: PowerTable.model_validate({}), description="The [power] table."
     )
     migration: MigrationTable = Field(
         default_factory=lambda: MigrationTable.model_validate({}),

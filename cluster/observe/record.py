@@ -277,6 +277,22 @@ class Integrity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PowerUse:
+    """What the hosts drew, and what consolidation cost; docs/simulation.md defines the ratios.
+
+    Attributes:
+        hosts_on_mean: Hosts that were on, over time.
+        slatah_ratio: Time at 100 % of the CPU over the time a host is on, the mean over hosts.
+        pdm_ratio: Demand that migrations degraded, the mean over VMs.
+    """
+
+    energy_kwh: float
+    hosts_on_mean: float
+    slatah_ratio: float
+    pdm_ratio: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """A run in figures, as in summary.json."""
 
@@ -296,3 +312,4 @@ class Summary:
     unmet_demand_ratio: UnmetDemand | None
     rule_violations: int
     integrity: Integrity | None
+    power: PowerUse | None = None

@@ -30,6 +30,7 @@ def summary_text(summary: Summary) -> str:
         ("imbalance", _imbalance_in_words(summary)),
         ("DRS", _drs_in_words(summary)),
         ("unmet demand", _unmet_in_words(summary)),
+        ("energy", _energy_in_words(summary)),
         ("rules", words.count(summary.rule_violations, "violation")),
         ("integrity", _integrity_in_words(summary)),
     ]
@@ -39,6 +40,16 @@ def summary_text(summary: Summary) -> str:
         f"{words.seconds(summary.duration_s)}"
     )
     return "\n".join([head, *(f"  {name:<16}{text}" for name, text in rows if text)])
+
+
+def _energy_in_words(summary: Summary) -> str:
+    use = summary.power
+    if use is None:
+        return ""
+    return (
+        f"{use.energy_kwh:.1f} kWh, {use.hosts_on_mean:.1f} hosts on, "
+        f"SLATAH {use.slatah_ratio:.2%}, PDM {use.pdm_ratio:.4%}"
+    )
 
 
 def _what_ran(summary: Summary) -> str:

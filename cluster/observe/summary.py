@@ -15,6 +15,7 @@ from cluster.observe.record import (
     Integrity,
     MigrationRow,
     Percentiles,
+    PowerUse,
     SolveTime,
     Summary,
     TimelineRow,
@@ -37,6 +38,7 @@ def summarise(
     rule_violations: int,
     integrity: Integrity | None,
     imbalance_from_s: float = 0.0,
+    power: PowerUse | None = None,
 ) -> Summary:
     """Condense a run; pure.
 
@@ -64,6 +66,7 @@ def summarise(
         unmet_demand_ratio=_unmet(unmet_demand_ratios),
         rule_violations=rule_violations,
         integrity=integrity,
+        power=power,
     )
 
 

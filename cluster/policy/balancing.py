@@ -8,7 +8,8 @@ from cluster.inventory.model import DrsSettings, Scenario
 from cluster.migration.spec import Trigger
 from cluster.policy.admission import HOST_COST_MAX, concurrent_max
 from cluster.policy.messages import Command, MigrationRequested, Recommended, Record, Solve, Topic
-from cluster.policy.snapshot import AUTOMATION, snapshot_of
+from cluster.policy.snapshot import AUTOMATION, placed_vms, snapshot_of
+from cluster.policy.standby import Standby, seen
 from cluster.policy.state import ClusterState, HostState
 from drs import Plan, Policy, Snapshot
 from drs import model as drs_model
@@ -86,8 +87,9 @@ class Balancing:
         open: What the last pass recommended and nobody has carried out, by VM.
     """
 
-    def __init__(self, state: ClusterState) -> None:
+    def __init__(self, state: ClusterState, standby: Standby) -> None:
         self._state = state
+        self._standby = standby
         self._policy = policy_of(state.scenario)
         self._settings = state.scenario.drs
         self._next_s: float | None = None
@@ -189,7 +191,8 @@ class Balancing:
                 return []
         self._hurry_s = None
         self._solves += 1
-        snapshot = snapshot_of(self._state)
+        hosts = seen(self._state)
+        snapshot = snapshot_of(self._state, hosts)
         self._asked = (self._solves, now, snapshot)
         return [
             Solve(
@@ -200,6 +203,9 @@ class Balancing:
                 else replace(self._policy, migration_threshold=1),
                 seed=int(rng.integers(1 << 32)),
                 budget_s_max=self._settings.budget_s_max,
+                power=self._standby.request(placed_vms(self._state))
+                if self._settings.enabled
+                else None,
             )
         ]
 
@@ -215,10 +221,11 @@ class Balancing:
         if age_s > self._settings.plan_age_s_max:
             text = f"a plan of {age_s:.1f} s is too old and was dropped"
             return Advice(notes=(Record(topic=Topic.DRS, what="plan_dropped", text=text),))
+        hosts = self._standby.planned(event.plan)
         wanted = self._migrations(event.plan, snapshot)
         leaving = drs_model.HostState.ENTERING_MAINTENANCE
         return Advice(
-            notes=(_pass_note(event, snapshot, applied=len(wanted)),),
+            notes=(_pass_note(event, snapshot, applied=len(wanted)), *hosts),
             wanted=tuple(wanted),
             evacuated=frozenset(
                 host

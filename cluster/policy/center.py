@@ -57,6 +57,7 @@ from cluster.policy.moving import Moving
 from cluster.policy.powering import Powering
 from cluster.policy.resuming import said_again
 from cluster.policy.shares import Shares
+from cluster.policy.standby import Standby
 from cluster.policy.state import ClusterState, HostState, PowerState
 from cluster.policy.tasks import Tasks
 from cluster.policy.timetable import Timetable, Wanted
@@ -74,7 +75,8 @@ class Center:
         self.state = ClusterState.of(scenario)
         self._moving = Moving(self.state)
         self._powering = Powering(self.state)
-        self._balancing = Balancing(self.state)
+        self._standby = Standby(self.state)
+        self._balancing = Balancing(self.state, self._standby)
         self._maintenance = Maintenance(self.state)
         self._timetable = Timetable(self.state, self._moving, self._powering)
         self._suspicion = Suspicion(scenario.ha.isolation_s_max)
@@ -157,7 +159,7 @@ class Center:
             case Started():
                 self.state.began_s = now
                 self._balancing.begin(now=now)
-                return []
+                return self._standby.begin()
             case Stopping():
                 self._stopping = True
                 self._balancing.stop()
@@ -230,7 +232,12 @@ class Center:
     def _room_came(self, now: float) -> list[Command]:
         """What waits for room on a host is tried: lost VMs first, then migrations."""
         restarted = [] if self._stopping else self._powering.restart_lost()
-        return [*self._maintenance.arrived(), *restarted, *self._moving.start_waiting(now=now)]
+        return [
+            *self._maintenance.arrived(),
+            *self._standby.arrived(),
+            *restarted,
+            *self._moving.start_waiting(now=now),
+        ]
 
     def _hosts_failed(self, lost: list[tuple[str, str]], now: float) -> list[Command]:
         """All that are lost at once first, so that nothing restarts on another of them."""
@@ -307,6 +314,7 @@ class Center:
             *self._hosts_failed(self._suspicion.lost(now=now), now),
             *self._licences.due(now=now),
             *self._timed(now, rng),
+            *self._standby.arrived(),
             *self._balancing.tick(now=now, rng=rng),
         ]
 

@@ -10,6 +10,7 @@ from cluster.migration.spec import MigrationSpec, Outcome, Trigger
 from cluster.policy.facts import HostLoad
 from cluster.policy.licence_file import LicenceFile
 from drs import Plan, Policy, Snapshot
+from drs.manage import PowerRequest
 
 # Events.
 
@@ -447,6 +448,7 @@ class Solve:
     """Ask DRS, elsewhere; answered by `Recommended` or `SolveFailed`.
 
     Attributes:
+        power: Power management is part of the pass.
         budget_s_max: Where time is real; in virtual time the driver counts steps.
     """
 
@@ -455,6 +457,7 @@ class Solve:
     policy: Policy
     seed: int
     budget_s_max: float
+    power: PowerRequest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 """The cluster as DRS sees it: one snapshot of what VirtualCenter knows."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,19 +23,22 @@ _HOST_STATES = {
     HostState.CONNECTED: drs_model.HostState.CONNECTED,
     HostState.ENTERING_MAINTENANCE: drs_model.HostState.ENTERING_MAINTENANCE,
     HostState.MAINTENANCE: drs_model.HostState.MAINTENANCE,
+    HostState.ENTERING_STANDBY: drs_model.HostState.ENTERING_MAINTENANCE,
+    HostState.STANDBY: drs_model.HostState.STANDBY,
     HostState.NOT_RESPONDING: drs_model.HostState.NOT_RESPONDING,
 }
 
 
-def snapshot_of(state: ClusterState) -> Snapshot:
+def snapshot_of(state: ClusterState, among: Sequence[str] | None = None) -> Snapshot:
     """Return the cluster as DRS sees it: demand is each VM's mean over the window.
 
     A VM that is starting takes its room and is not recommended to move. One that migrates
-    counts on its source until the migration has ended.
+    counts on its source until the migration has ended. `among` names the hosts that it is
+    about, with every host that holds a VM among them; all of them if it is None.
     """
     sources = {spec.vm: spec.source for spec in state.running()}
-    vms = [vm for vm in state.vms.values() if vm.host is not None]
-    hosts = list(state.hosts.values())
+    vms = placed_vms(state)
+    hosts = [state.hosts[name] for name in (state.hosts if among is None else among)]
     return Snapshot.build(
         [host.spec.name for host in hosts],
         [vm.spec.name for vm in vms],
@@ -43,7 +48,7 @@ def snapshot_of(state: ClusterState) -> Snapshot:
         reservation=[[vm.spec.cpu_reservation_mhz, vm.spec.memory_reservation_mib] for vm in vms],
         limit=[[vm.spec.cpu_limit_mhz or float("inf"), float("inf")] for vm in vms],
         shares=[[vm.spec.cpu_shares, 10.0 * vm.spec.memory_mib] for vm in vms],
-        allowed=_allowed(state, vms),
+        allowed=_allowed(state, vms, hosts),
         host_states=[_HOST_STATES[host.state] for host in hosts],
         memory_bytes=[float(vm.spec.memory_bytes) for vm in vms],
         moved_at_s=[vm.moved_at_s for vm in vms],
@@ -55,21 +60,27 @@ def snapshot_of(state: ClusterState) -> Snapshot:
     )
 
 
+def placed_vms(state: ClusterState) -> list[VmRecord]:
+    """Return the VMs of a snapshot, in its order."""
+    return [vm for vm in state.vms.values() if vm.host is not None]
+
+
 def _automation(state: ClusterState, vm: VmRecord) -> drs_model.Automation | None:
     if vm.power is not PowerState.ON or vm.host is None or not _licensed(state.hosts[vm.host]):
         return drs_model.Automation.DISABLED
     return None if vm.spec.automation is None else AUTOMATION[vm.spec.automation]
 
 
-def _allowed(state: ClusterState, vms: list[VmRecord]) -> npt.NDArray[np.bool_]:
+def _allowed(
+    state: ClusterState, vms: list[VmRecord], hosts: list[HostRecord]
+) -> npt.NDArray[np.bool_]:
     """(V, H) where each VM's migration would find no lasting problem, its own host included.
 
     Thousands of VMs and hosts come in few kinds, and a kind is judged once.
     """
-    hosts = list(state.hosts.values())
     host_kind = state.host_kinds.numbers(host.spec for host in hosts)
     vm_kind = state.vm_kinds.numbers(vm.spec for vm in vms)
-    at = dict(zip(state.hosts, host_kind.tolist(), strict=True))
+    at = dict(zip((host.spec.name for host in hosts), host_kind.tolist(), strict=True))
     source_kind = np.array([at[vm.host or ""] for vm in vms], np.int64)
     kinds = state.host_kinds.found
     pairs, which = np.unique(vm_kind * len(kinds) + source_kind, return_inverse=True)

@@ -105,6 +105,11 @@ class Usage:
         hosts = list(names)
         return [hosts[at] for at in order.tolist()]
 
+    def loads_with(self, vm: VmRecord) -> dict[str, float]:
+        """Return each host's load of its fuller resource if `vm` were there."""
+        names, load = self._with(vm)
+        return dict(zip(names, load.max(axis=1).tolist(), strict=True))
+
     def load_with(self, host: str, vm: VmRecord) -> tuple[float, float]:
         """Return the host's CPU and memory load if `vm` were there; 1 is full."""
         names, load = self._with(vm)

@@ -1,6 +1,6 @@
 """All VMs of a simulated cluster as arrays: demand, grants and their means, advanced together."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,14 @@ class Fleet:
         demand_mhz, granted_mhz: Since the last `grant`.
     """
 
-    def __init__(self, hosts: tuple[HostSpec, ...], vms: tuple[VmSpec, ...]) -> None:
+    def __init__(
+        self,
+        hosts: tuple[HostSpec, ...],
+        vms: tuple[VmSpec, ...],
+        counted: Callable[[float], None] = lambda elapsed_s: None,
+    ) -> None:
+        """`counted` hears of each span of time in which nothing here has changed."""
+        self._counted = counted
         self.host: IntArray = np.full(len(vms), OFF, np.int64)
         self.demand_mhz: FloatArray = np.zeros(len(vms))
         self.granted_mhz: FloatArray = np.zeros(len(vms))
@@ -89,9 +96,15 @@ class Fleet:
         elapsed_s = now - self._counted_s
         self._counted_s = now
         if elapsed_s > 0:
+            self._counted(elapsed_s)
             self._demand_mhz_s += self.demand_mhz * elapsed_s
             self._granted_mhz_s += self.granted_mhz * elapsed_s
             self._span_s += elapsed_s
+
+    def span_s(self, now: float) -> FloatArray:
+        """Return how long each VM's sample is by now."""
+        self.count(now)
+        return self._span_s.copy()
 
     def sample(self, now: float) -> tuple[FloatArray, FloatArray]:
         """Return mean demand and mean grant since the last sample, or since the VM came."""

@@ -163,6 +163,7 @@ class _Run:
             unmet_demand_ratios=recorder.unmet_ratios,
             rule_violations=self._world.center.balance().rule_violations,
             integrity=None,
+            power=self._world.meter.use(self._world.center.scenario_s(self._world.clock.now)),
             imbalance_from_s=recorder.balanced_from_s,
         )
         return SimulatedRun(

@@ -52,7 +52,7 @@ from cluster.policy.messages import (
     VmEnded,
     VmStarted,
 )
-from cluster.policy.state import PowerState
+from cluster.policy.state import HostState, PowerState
 from cluster.simulation.carry import Carrier
 from cluster.simulation.clock import Clock, Timer
 from cluster.simulation.evenness import BoolArray
@@ -60,10 +60,14 @@ from cluster.simulation.faults import Channel
 from cluster.simulation.fleet import OFF, Fleet, FloatArray, IntArray
 from cluster.simulation.guest import GuestMemory, dirty_model, populated_pages
 from cluster.simulation.link import Network
+from cluster.simulation.power import PowerMeter
 from cluster.simulation.seat import Seat
-from drs import Plan, StepBudget, recommend
+from drs import Plan, StepBudget
 from drs.cost import Calibration, effective_rate
+from drs.manage import manage
 
+# A host in one of these draws power.
+_ON = frozenset(HostState) - {HostState.STANDBY, HostState.NOT_RESPONDING, HostState.STARTING}
 # A migration that is under way at the end may go on for so long, and for so many steps.
 _DRAIN_S_MAX = 86_400.0
 _DRAIN_STEPS_MAX = 10_000_000
@@ -119,7 +123,9 @@ class World:
         self.scenario = scenario
         self.clock = Clock()
         self.center = Center(scenario)
-        self.fleet = Fleet(scenario.hosts, scenario.vms)
+        self.meter = PowerMeter(scenario.hosts, len(scenario.vms))
+        counted = {"counted": self._meter} if self.meter.known else {}
+        self.fleet = Fleet(scenario.hosts, scenario.vms, **counted)
         self._watcher = watcher
         self.calibration = calibration
         self._convergence = convergence
@@ -146,6 +152,13 @@ class World:
         self._orphans: dict[str, Move] = {}  # their source, which drove them, has died
         self._wake: Timer | None = None
 
+    def _meter(self, elapsed_s: float) -> None:
+        """Count the energy of a span in which nothing has changed, once the scenario's clock runs."""
+        if self.center.state.began_s is None:
+            return
+        on = np.array([host.state in _ON for host in self.center.state.hosts.values()], np.bool_)
+        self.meter.add(elapsed_s, self.fleet.sum_by_host(self.fleet.demand_mhz), on)
+
     # The run.
 
     def start(self) -> None:
@@ -161,7 +174,9 @@ class World:
 
     def sample(self) -> tuple[FloatArray, FloatArray]:
         """Report what every host has measured since the last sample; return the means by VM."""
+        span_s = self.fleet.span_s(self.clock.now)
         demand, granted = self.fleet.sample(self.clock.now)
+        self.meter.demanded(demand * span_s)
         order = np.argsort(self.fleet.host, kind="stable")
         names = [self._names[vm] for vm in order.tolist()]
         wanted, got = demand[order].tolist(), granted[order].tolist()
@@ -325,9 +340,10 @@ class World:
     def _solve(self, command: Solve) -> None:
         """DRS takes no virtual time: what it takes depends on the machine."""
         began = time.perf_counter()
-        plan = recommend(
+        plan = manage(
             command.snapshot,
             command.policy,
+            command.power,
             now=self.clock.now,
             rng=np.random.default_rng(command.seed),
             budget=self._budget,
@@ -426,6 +442,8 @@ class World:
 
     def _report(self, spec: MigrationSpec, outcome: Outcome, demand_faults: int) -> None:
         self._watcher.ended(spec, outcome, demand_faults)
+        vm = self.vm_index[spec.vm]
+        self.meter.migrated(vm, float(self.fleet.demand_mhz[vm]), outcome.duration_s)
         self.feed(MigrationEnded(migration=spec.id, outcome=outcome))
 
     def _take_over(self, command: TakeOver) -> None:

@@ -1,0 +1,101 @@
+"""Power management by headroom: who is relieved, who wakes, who stands by."""
+
+import numpy as np
+
+from drs import HostState, Policy, Snapshot, StepBudget
+from drs.manage import PowerRequest, manage
+from drs.packing import Headroom, pack
+from drs.rules import Affinity
+
+ON, OFF = HostState.CONNECTED, HostState.STANDBY
+
+
+def cluster(placement, demand, states, **fields) -> Snapshot:
+    """Hosts of 1000 MHz and 1000 MiB, VMs of 100 MiB."""
+    hosts = [f"h{at}" for at in range(len(states))]
+    vms = [f"v{at}" for at in range(len(demand))]
+    return Snapshot.build(
+        hosts,
+        vms,
+        [[1000.0, 1000.0]] * len(hosts),
+        [[mhz, 100.0] for mhz in demand],
+        placement,
+        host_states=states,
+        **fields,
+    )
+
+
+def packed(snapshot, deviation=0.0, **fields):
+    return pack(snapshot, Headroom(**fields), deviation=np.full(len(snapshot.vms), deviation))
+
+
+def test_the_smallest_vm_that_is_enough_leaves_a_full_host():
+    snapshot = cluster([0, 0, 0, 1], [600.0, 250.0, 150.0, 700.0], [ON, ON])
+    plan = packed(snapshot)
+    assert [0, 0, 1, 1] == plan.after.tolist()
+    assert ((), ()) == (plan.power_on, plan.stand_by)
+
+
+def test_a_host_is_powered_on_only_where_nobody_has_room():
+    plan = packed(cluster([0, 0, 1], [800.0, 190.0, 800.0], [ON, ON, OFF]))
+    assert ("h2",) == plan.power_on
+    assert [0, 2, 1] == plan.after.tolist()
+
+
+def test_the_emptiest_host_stands_by_when_the_others_carry_its_vms():
+    plan = packed(cluster([0, 1, 1], [100.0, 300.0, 300.0], [ON, ON]))
+    assert ("h0",) == plan.stand_by
+    assert [1, 1, 1] == plan.after.tolist()
+
+
+def test_demand_that_jumps_keeps_a_host_on():
+    snapshot = cluster([0, 1, 1], [100.0, 300.0, 300.0], [ON, ON])
+    assert ("h0",) == packed(snapshot, deviation=10.0).stand_by
+    assert () == packed(snapshot, deviation=150.0).stand_by
+
+
+def test_what_memory_forbids_is_not_done():
+    snapshot = cluster([0, *[1] * 10], [50.0] * 11, [ON, ON])
+    plan = packed(snapshot)
+    assert ("h1" not in plan.stand_by, "h0" not in plan.stand_by) == (True, True)
+
+
+def test_a_vm_under_a_rule_keeps_its_host_on():
+    rule = Affinity(name="pair", vms=("v0",))
+    plan = packed(cluster([0, 1], [100.0, 100.0], [ON, ON], rules=[rule]))
+    assert 0 == plan.after[0]
+
+
+def test_so_many_hosts_stay_on_as_are_asked_for():
+    plan = packed(cluster([0, 1], [1.0, 1.0], [ON, ON]), hosts_on_min=2)
+    assert () == plan.stand_by
+
+
+def test_a_managed_pass_orders_the_moves_and_says_why():
+    snapshot = cluster([0, 1, 1], [100.0, 300.0, 300.0], [ON, ON])
+    plan = manage(
+        snapshot,
+        Policy(cooldown_s=0.0),
+        PowerRequest(deviation_mhz=np.zeros(3)),
+        now=0.0,
+        rng=np.random.default_rng(0),
+        budget=StepBudget(steps=100),
+    )
+    assert ("h0",) == plan.stand_by
+    assert ["Move v0 from h0 to h1: h0 is to stand by."] == [
+        one.sentence for one in plan.recommendations
+    ]
+    assert [(0, 1)] == [(a.move.source, a.move.destination) for a in plan.actions]
+
+
+def test_no_moves_of_power_management_leaves_the_pass_to_drs():
+    snapshot = cluster([0, 0, 0, 0], [230.0] * 4, [ON, ON])
+    plan = manage(
+        snapshot,
+        Policy(migration_threshold=5, cooldown_s=0.0),
+        PowerRequest(deviation_mhz=np.zeros(4), headroom=Headroom(low_ratio=0.0)),
+        now=0.0,
+        rng=np.random.default_rng(0),
+        budget=StepBudget(steps=1000),
+    )
+    assert plan.imbalance_after < plan.imbalance_before
