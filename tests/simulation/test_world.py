@@ -255,9 +255,11 @@ def test_no_wall_time_is_in_the_story():
     assert {0.0} == {event.details["solve_s"] for event in passes}
 
 
-def test_faulty_clusters_keep_their_promises():
+@pytest.mark.parametrize("first", range(0, 20, 4))
+def test_faulty_clusters_keep_their_promises(first):
     """`simulate` checks at every sample and at the end; a broken promise raises."""
-    assert [] == [text for seed in range(20) if (text := failure(seed)) is not None]
+    seeds = range(first, first + 4)
+    assert [] == [text for seed in seeds if (text := failure(seed)) is not None]
 
 
 @pytest.mark.long
