@@ -7,7 +7,7 @@ import numpy as np
 from cluster.inventory.model import Scenario
 from cluster.migration.spec import Result
 from cluster.policy.balancing import Balance, Balancing, OpenRecommendation
-from cluster.policy.configuring import reconfigure_host, reconfigure_vm
+from cluster.policy.configuring import configure_vmotion, reconfigure_host, reconfigure_vm
 from cluster.policy.ha import Suspicion
 from cluster.policy.licences import Licences
 from cluster.policy.licensing import Status
@@ -50,6 +50,7 @@ from cluster.policy.messages import (
     Ticked,
     Topic,
     VmEnded,
+    VMotionConfigured,
     VmReconfigured,
     VmStarted,
 )
@@ -184,7 +185,7 @@ class Center:
                 return self._maintain(event, now, rng)
             case DrsConfigured() | PassRequested() | RecommendationsApproved():
                 return self._operate_drs(event, now, rng)
-            case HostReconfigured() | VmReconfigured():
+            case HostReconfigured() | VMotionConfigured() | VmReconfigured():
                 return self._reconfigure(event, now)
             case (
                 CalendarTold()
@@ -387,11 +388,15 @@ class Center:
                 self._balancing.hurry(now)
                 return self._balancing.tick(now=now, rng=rng)
 
-    def _reconfigure(self, event: HostReconfigured | VmReconfigured, now: float) -> list[Command]:
+    def _reconfigure(
+        self, event: HostReconfigured | VMotionConfigured | VmReconfigured, now: float
+    ) -> list[Command]:
         match event:
             case HostReconfigured(spec=spec):
                 commands = reconfigure_host(self.state, spec)
                 commands += self._licences.resized(spec.name, now=now)
+            case VMotionConfigured():
+                commands = configure_vmotion(self.state, event)
             case VmReconfigured(spec=vm):
                 commands = reconfigure_vm(self.state, vm)
         return [*commands, *self._room_came(now)]

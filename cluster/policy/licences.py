@@ -123,31 +123,30 @@ class Licences:
         features: tuple[Feature, ...],
         unix_s: float,
     ) -> list[Command]:
-        commands: list[Command] = []
+        """Tick what can be ticked; one entry says that all was, or everything that was not."""
+        problems: list[Problem] = []
         for host in hosts:
             if host not in self._state.hosts:
-                commands.append(_refused(f"there is no host {host}", ()))
+                problems.append(_unknown(host))
                 continue
             for feature in _in_order(features):
-                if problems := licensing.tick(host, feature, now=unix_s):
-                    text = f"{host} is not licensed for {feature.title}"
-                    commands.append(_refused(text, tuple(problems), host=host))
-        return commands
+                problems += licensing.tick(host, feature, now=unix_s)
+        names = ", ".join(feature.title for feature in _in_order(features))
+        if problems:
+            return [_refused(f"not all hosts are licensed for {names}", tuple(problems))]
+        return [_note("licences_ticked", f"{', '.join(hosts)}: licensed for {names}")]
 
     def _untick(
         self, licensing: Licensing, hosts: tuple[str, ...], features: tuple[Feature, ...] | None
     ) -> list[Command]:
-        commands: list[Command] = []
+        if unknown := tuple(_unknown(host) for host in hosts if host not in self._state.hosts):
+            return [_refused("nothing is released", unknown)]
+        said: list[str] = []
         for host in hosts:
-            if host not in self._state.hosts:
-                commands.append(_refused(f"there is no host {host}", ()))
-                continue
             given = HOST_FEATURES if features is None else features
             taken = [gone for feature in given for gone in licensing.untick(host, feature)]
-            names = ", ".join(feature.title for feature in taken) or "nothing"
-            text = f"{host} gives back its licences: {names}"
-            commands.append(_note("licences_released", text, host=host))
-        return commands
+            said.append(f"{host}: {', '.join(f.title for f in taken) or 'nothing'}")
+        return [_note("licences_released", f"licences given back by {'; '.join(said)}")]
 
     def _say_mode(self, licensing: Licensing, unix_s: float) -> list[Command]:
         status = licensing.status(now=unix_s)
@@ -223,6 +222,10 @@ def _given(scenario: Scenario, unix_s: float) -> tuple[LicenceFile, bytes, list[
     ]
     file, problems = combine(files)
     return file, public_key_of(key), problems
+
+
+def _unknown(host: str) -> Problem:
+    return Problem(check="host", text=f"there is no host {host}", cure="Name a host.")
 
 
 def _needed(spec: HostSpec) -> int:

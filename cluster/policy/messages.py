@@ -9,6 +9,7 @@ from cluster.inventory.model import DrsSettings, HostSpec, Mode, VmSpec
 from cluster.migration.spec import MigrationSpec, Outcome, Trigger
 from cluster.policy.facts import HostLoad
 from cluster.policy.licence_file import LicenceFile
+from cluster.policy.networking import VMotionSetup
 from drs import Plan, Policy, Snapshot
 from drs.manage import PowerRequest
 
@@ -94,6 +95,18 @@ class HostReconfigured:
     """A host is configured in another way from now on; it keeps its name."""
 
     spec: HostSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VMotionConfigured:
+    """Somebody configures VMotion on a host: turns it on or off, gives it a port group, or both.
+
+    `setup` None adds no port group; `vmotion` None leaves it on or off.
+    """
+
+    host: str
+    setup: VMotionSetup | None = None
+    vmotion: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +335,7 @@ Event = (
     | PassRequested
     | RecommendationsApproved
     | HostReconfigured
+    | VMotionConfigured
     | VmReconfigured
     | LinksMeasured
     | CalendarTold

@@ -6,7 +6,7 @@ import pytest
 
 from cluster.inventory.licence_terms import Feature
 from cluster.inventory.model import DrsSettings
-from cluster.inventory.switches import VirtualSwitch
+from cluster.inventory.switches import PortGroup, VirtualSwitch
 from cluster.policy.messages import (
     FeaturesTicked,
     FeaturesUnticked,
@@ -15,11 +15,13 @@ from cluster.policy.messages import (
     HostReconfigured,
     MaintenanceRequested,
     RefuseCommit,
+    VMotionConfigured,
     VmReconfigured,
 )
+from cluster.policy.networking import VMotionSetup
 from cluster.policy.snapshot import snapshot_of
 from drs import Automation
-from tests.policy.building import LICENCES, LIMITS_OF_ONE, Hand, scenario, vm
+from tests.policy.building import LICENCES, LIMITS_OF_ONE, Hand, host, scenario, vm
 
 
 def hand_of(*vms, **fields) -> Hand:
@@ -89,11 +91,11 @@ def test_a_change_to_the_better_lets_it_go():
 
 def test_licences_that_go_and_come_are_said_once():
     hand = hand_of()
-    assert ["a gives back its licences: HA", "a is not licensed for HA"] == hand.notes(
+    assert ["licences given back by a: HA", "a is not licensed for HA"] == hand.notes(
         unlicensed("a", Feature.HA)
     )
-    assert ["a gives back its licences: nothing"] == hand.notes(unlicensed("a", Feature.HA))
-    assert ["a is licensed for HA"] == hand.notes(
+    assert ["licences given back by a: nothing"] == hand.notes(unlicensed("a", Feature.HA))
+    assert ["a: licensed for HA", "a is licensed for HA"] == hand.notes(
         FeaturesTicked(hosts=("a",), features=(Feature.HA,))
     )
 
@@ -144,3 +146,55 @@ def test_vmotion_is_turned_on_only_with_a_licence():
     hand.send(FeaturesTicked(hosts=("a",), features=(Feature.VMOTION,)))
     hand.send(host_with(hand, "a", vmotion=True))
     assert hand.state.hosts["a"].spec.vmotion
+
+
+# VMotion, as the how-to configures it.
+
+
+def setup(number: int, **fields) -> VMotionSetup:
+    made = {"ip_address": f"10.0.0.{number}", "subnet_mask": "255.255.255.0", "nic": "vmnic1"}
+    return VMotionSetup(**{**made, **fields})
+
+
+def with_cards(**fields) -> Hand:
+    hosts = [host(name, other_nics=("vmnic1",), **fields) for name in "abc"]
+    return Hand(scenario(hosts, [vm("v", "a")], licences=LICENCES)).up()
+
+
+def test_a_port_group_and_vmotion_are_configured_together():
+    hand = with_cards(vmotion=False)
+    assert ["a: VMotion is on, VMotion at 10.0.0.1"] == hand.notes(
+        VMotionConfigured(host="a", setup=setup(1), vmotion=True)
+    )
+    assert ["a: VMotion is off, VMotion at 10.0.0.1"] == hand.notes(
+        VMotionConfigured(host="a", vmotion=False)
+    )
+
+
+def test_everything_against_it_is_said_and_nothing_is_changed():
+    hand = with_cards(vmotion=False)
+    hand.send(unlicensed("b"))
+    hand.send(VMotionConfigured(host="a", setup=setup(1)))
+    before = hand.state.hosts["b"].spec
+    wrong = setup(1, vlan_id=7, gateway="10.0.0.254", nic="vmnic9")
+    (note,) = hand.send(VMotionConfigured(host="b", setup=wrong, vmotion=True))
+    assert ["licence", "vlan", "gateway", "switch", "ip address"] == [
+        problem["check"] for problem in dict(note.fields)["problems"]
+    ]
+    assert before is hand.state.hosts["b"].spec
+
+
+def test_a_warning_is_said_and_forbids_nothing():
+    hand = with_cards()
+    port = PortGroup(label="Production", network="VM Network")
+    switch = VirtualSwitch(name="vSwitch0", nics=("vmnic0",), port_groups=(port,))
+    hand.send(host_with(hand, "a", switches=(switch,)))
+    event = VMotionConfigured(host="a", setup=setup(1, nic=None, switch="vSwitch0"))
+    (text,) = hand.notes(event)
+    assert text.endswith("warning: vSwitch0 on a carries other traffic too")
+
+
+def test_vmotion_is_configured_on_hosts_that_there_are():
+    assert ["x is not configured: there is no host x"] == hand_of().notes(
+        VMotionConfigured(host="x", vmotion=True)
+    )
