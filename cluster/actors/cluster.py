@@ -12,7 +12,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from cluster.actors.host import Host
 from cluster.actors.line_rates import measure_lines
 from cluster.actors.load import Books, Load
-from cluster.actors.named import CENTER, LOAD, host_name
+from cluster.actors.named import CENTER, LICENCES, LOAD, host_name
 from cluster.actors.nodes import on_node, ray_nodes
 from cluster.actors.replies import Handle
 from cluster.actors.verifying import Audit
@@ -187,6 +187,8 @@ class Cluster:
         for first in (self.load, self.center):  # nobody asks or decides any more
             if first is not None:
                 ray.kill(first, no_restart=True)
+        with contextlib.suppress(ValueError):
+            ray.kill(ray.get_actor(LICENCES))
         stops = [host.stop.remote() for host in self.hosts.values()]
         ray.wait(stops, num_returns=len(stops), timeout=_STOP_S_MAX)
         for host in self.hosts.values():

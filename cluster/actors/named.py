@@ -2,6 +2,7 @@
 
 CENTER = "center"
 LOAD = "load"
+LICENCES = "licences"
 
 
 def namespace_of(cluster: str) -> str:

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from cluster.actors.chronicle import Kind
 from cluster.actors.reports import HostReport, HostSample, MigrationProgress
-from cluster.actors.views import ClusterView, HostView, MigrationView, VmView
+from cluster.actors.views import (
+    ClusterView,
+    HostLicences,
+    HostView,
+    LicenceView,
+    MigrationView,
+    VmView,
+)
+from cluster.inventory.licence_terms import licences_needed
 from cluster.journal.journal import Noted
 from cluster.policy.center import Center
 
@@ -50,6 +58,27 @@ def cluster_view(
         problems=things[Kind.PROBLEM],
         licences=center.licences(now=now),
         awaiting_restart=sum(vm.restart_wanted for vm in state.vms.values()),
+    )
+
+
+def licence_view(center: Center, *, now: float) -> LicenceView | None:
+    """Return who may do what, and why; None before the calendar is known."""
+    licensing, status = center.state.licensing, center.licences(now=now)
+    if licensing is None or status is None:
+        return None
+    return LicenceView(
+        status=status,
+        server_away=licensing.server_away,
+        held_at=center.state.licences_at,
+        hosts=tuple(
+            HostLicences(
+                host=name,
+                needed=licences_needed(host.spec.sockets, host.spec.cores_per_socket),
+                ticked=licensing.ticked(name),
+                lacking=tuple(host.lacking.items()),
+            )
+            for name, host in center.state.hosts.items()
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cluster.actors.reports import HostFacts, HostSample, MigrationProgress, Verification, VmSample
+from cluster.inventory.licence_terms import Feature
 from cluster.inventory.model import VmSpec
 from cluster.migration.spec import MigrationSpec, Outcome
 from cluster.migration.story import Entry
@@ -78,6 +79,35 @@ class VmView:
     demand_mhz: float
     ended_reason: str
     sample: VmSample | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLicences:
+    """What a host is licensed for.
+
+    Attributes:
+        needed: Licences of each feature that it takes.
+        lacking: (feature, why) of what it may not use now.
+    """
+
+    host: str
+    needed: int
+    ticked: tuple[Feature, ...]
+    lacking: tuple[tuple[Feature, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicenceView:
+    """The licences of a cluster.
+
+    Attributes:
+        held_at: Where the licence server keeps its file; "" is a place of its own.
+    """
+
+    status: Status
+    server_away: bool
+    held_at: str
+    hosts: tuple[HostLicences, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,12 +19,19 @@ import ray
 from cluster.actors.background import Background
 from cluster.actors.carrying import Carrier
 from cluster.actors.chronicle import Chronicle, Kind
+from cluster.actors.licence_server import LicenceLink
 from cluster.actors.named import host_name
 from cluster.actors.priority import goes_first
 from cluster.actors.replies import CenterDown, Handle
 from cluster.actors.reports import HostSample, MigrationProgress, Verification
-from cluster.actors.showing import cluster_view, vm_view
-from cluster.actors.views import ClusterView, EndedMigration, Happening, VmView
+from cluster.actors.showing import cluster_view, licence_view, vm_view
+from cluster.actors.views import (
+    ClusterView,
+    EndedMigration,
+    Happening,
+    LicenceView,
+    VmView,
+)
 from cluster.inventory.model import Scenario
 from cluster.journal.database import JournalFailed
 from cluster.journal.journal import Journal, Noted
@@ -94,6 +101,10 @@ class VirtualCenter:
         self._zero_s = time.monotonic() - known.now_s - max(0.0, time.time() - known.unix_s)
         self._chronicle = Chronicle(self._journal)
         self._carrier = Carrier(known.center, self._feed, self._now)
+        self._licences = LicenceLink(
+            known.center, self._feed, lambda text: self._note(Kind.PROBLEM, text)
+        )
+        self._database = None if database is None else Path(database)
         if known.restarted:
             self._work.spawn(self._resume())
 
@@ -161,6 +172,17 @@ class VirtualCenter:
         task = self._center.tasks.asked_before(asked.key)
         assert task is not None
         return task
+
+    async def licence_server(self, *, runs: bool) -> None:
+        """Start the licence server, or end it."""
+        if runs:
+            self._licences.start()
+        else:
+            self._licences.stop()
+
+    async def licences(self) -> LicenceView | None:
+        """Return what the right to use features rests on, and what each host has."""
+        return licence_view(self._center, now=self._now())
 
     async def task(self, name: str) -> Task | None:
         """Return a task; None if it is unknown, or long over."""
@@ -337,6 +359,9 @@ class VirtualCenter:
         if self._center.state.licensing is None:
             unix_s = begins_unix_s(self._center.state.scenario, time.time())
             self._feed(CalendarTold(unix_s=unix_s))
+        if self._database is not None:
+            at = self._database.with_name(f"{self._database.stem}-licences.lic")
+            self._work.spawn(self._licences.watch(at))
         self._work.spawn(self._keep_time())
         self._work.spawn(self._carrier.warm_solver())
         if self._journal is not None:

@@ -23,7 +23,7 @@ NicName = Literal["1GbE", "10GbE", "unlimited"]
 class PortGroupTable(Table):
     """Ports for VMs on a virtual switch."""
 
-    label: str = Field(description="What people call it.")
+    label: str = Field(description="What people call it; in a group `{}` is the host's number.")
     network: str = Field(description="The physical network behind it, one of the host's networks.")
     vlan_id: Annotated[int, Field(ge=0, le=4095)] | None = Field(
         None, description="Its VLAN; none if left out."

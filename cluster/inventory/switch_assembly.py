@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from cluster.inventory.groups import NUMBER
 from cluster.inventory.names import LABEL_RULE, is_label, suggestion
-from cluster.inventory.network_tables import KernelPortTable, NicTable
+from cluster.inventory.network_tables import KernelPortTable, NicTable, PortGroupTable
 from cluster.inventory.problems import Findings, Key, shown
 from cluster.inventory.switches import KernelPort, PortGroup, VirtualSwitch, interface_of
 from cluster.inventory.tables import HostTable
@@ -21,11 +21,16 @@ def switches_of(table: HostTable, number: int) -> tuple[VirtualSwitch, ...]:
         VirtualSwitch(
             name=switch.name,
             nics=tuple(switch.nics),
-            port_groups=tuple(PortGroup(**group.model_dump()) for group in switch.port_group),
+            port_groups=tuple(_port_group(group, number) for group in switch.port_group),
             kernel_ports=tuple(_kernel_port(port, number) for port in switch.kernel_port),
         )
         for switch in table.switch
     )
+
+
+def _port_group(table: PortGroupTable, number: int) -> PortGroup:
+    fields = table.model_dump()
+    return PortGroup(**{**fields, "label": table.label.replace(NUMBER, str(number))})
 
 
 def _kernel_port(table: KernelPortTable, number: int) -> KernelPort:

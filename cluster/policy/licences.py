@@ -97,9 +97,10 @@ class Licences:
         match event:
             case CalendarTold():
                 return []
-            case LicencesOffered(file=file, vendor_key=vendor_key):
+            case LicencesOffered(file=file, vendor_key=vendor_key, held_at=held_at):
                 if problems := licensing.install(file, vendor_key, now=unix_s):
                     return [_refused("the licence file is not installed", tuple(problems))]
+                self._state.licences_at = held_at or self._state.licences_at
                 counts = ", ".join(
                     f"{use.installed} {use.feature.title}"
                     for use in licensing.status(now=unix_s).uses

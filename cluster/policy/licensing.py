@@ -68,6 +68,16 @@ class Licensing:
         self._ticked: dict[str, list[Feature]] = {host: [] for host in needs}
         self._away_since_s: float | None = None
 
+    @property
+    def file(self) -> LicenceFile | None:
+        """What is installed; None during the evaluation."""
+        return self._file
+
+    @property
+    def server_away(self) -> bool:
+        """Whether the licence server does not answer."""
+        return self._away_since_s is not None
+
     # The licence server.
 
     def install(self, file: LicenceFile, vendor_key: bytes, *, now: float) -> list[Problem]:

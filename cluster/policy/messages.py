@@ -128,10 +128,14 @@ class CalendarTold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LicencesOffered:
-    """Somebody wants this file in place of the installed one; the vendor's key says who signed it."""
+    """Somebody wants this file in place of the installed one; the vendor's key says who signed it.
+
+    `held_at`: where the licence server keeps it, with other vendors' licences; "" as before.
+    """
 
     file: LicenceFile
     vendor_key: bytes
+    held_at: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +291,7 @@ class MigrationEnded:
 
 Wish = (
     MigrationRequested
+    | VMotionConfigured
     | CancelRequested
     | MaintenanceRequested
     | MaintenanceCancelled

@@ -147,6 +147,7 @@ class ClusterState:
         overhead_s: Smoothed downtime of past migrations without the copying, for predictions.
         began_s: When the scenario's clock started; None until everything is up.
         licensing: The rights of each host; None until the calendar is known.
+        licences_at: Where the licence server keeps its file; "" is a place of its own.
         taking_over: What destinations whose source died are to run alone, by VM.
         residents: The VMs of each host by name, and under None those that are off: what a
             decision about one host asks for must not cost a look at every VM.
@@ -163,6 +164,7 @@ class ClusterState:
     overhead_s: float = 0.01
     began_s: float | None = None
     licensing: Licensing | None = None
+    licences_at: str = ""
     taking_over: dict[str, TakeOver] = field(default_factory=dict)
     residents: dict[str | None, dict[str, VmRecord]] = field(init=False)
     links: Links = field(default_factory=Links)

@@ -31,6 +31,7 @@ from cluster.policy.messages import (
     RecommendationsApproved,
     Record,
     Topic,
+    VMotionConfigured,
     VmReconfigured,
     Wish,
 )
@@ -120,6 +121,10 @@ def _at_once(name: str) -> Kind:
     return Kind(name=name, ends=MappingProxyType({failed: False}), at_once=True)
 
 
+def _of_licences(name: str, done: str) -> Kind:
+    return _kind(name, Topic.CLUSTER, done=(done,), failed=("licences_refused",))
+
+
 _MOVED = ("aborted", "lost", "refused")
 KINDS: Mapping[type, Kind] = MappingProxyType(
     {
@@ -198,9 +203,16 @@ KINDS: Mapping[type, Kind] = MappingProxyType(
             failed=("configure_refused",),
             subject="vm",
         ),
-        LicencesOffered: _at_once("license install"),
-        FeaturesTicked: _at_once("license tick"),
-        FeaturesUnticked: _at_once("license release"),
+        LicencesOffered: _of_licences("license install", "licences_installed"),
+        FeaturesTicked: _of_licences("license tick", "licences_ticked"),
+        FeaturesUnticked: _of_licences("license release", "licences_released"),
+        VMotionConfigured: _kind(
+            "configure vmotion",
+            Topic.HOST,
+            done=("configured",),
+            failed=("configure_refused",),
+            subject="host",
+        ),
         LicenceServerLost: _at_once("licence server lost"),
         LicenceServerBack: _at_once("licence server back"),
     }
@@ -324,6 +336,7 @@ def _subject(wish: Wish) -> str:
             | MaintenanceRequested(host=name)
             | MaintenanceCancelled(host=name)
             | MaintenanceEnded(host=name)
+            | VMotionConfigured(host=name)
         ):
             return name
         case HostReconfigured(spec=host):

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import click
 
+from cluster.cli.exit_status import BAD_INPUT, FAILED
 from cluster.cli.licence_files import judged, read_file, write_file
-from cluster.cli.run import BAD_INPUT, FAILED
 from cluster.cli.vendor import BadVendor, Vendor, read_key
 from cluster.inventory.licence_terms import FEATURES, Order, Product
 from cluster.inventory.names import suggestion
@@ -32,7 +32,7 @@ def license() -> None:  # noqa: A001
       vmotion license activate CODE CODE
       vmotion license combine enterprise-1.lic virtualcenter-2.lic --out all.lic
       vmotion license install all.lic
-      vmotion license tick esx-1 vmotion
+      vmotion license tick --all -f vmotion
       vmotion license status
     """
 
@@ -125,7 +125,7 @@ def activate(
     line = None if server is None else f"SERVER {server} ANY 27000"
     made = [activated(code, key, now=time.time(), server=line) for code in codes]
     if problems := [("", one) for one in made if isinstance(one, Problem)]:
-        _refuse(problems)
+        refuse(problems)
     files = [one for one in made if isinstance(one, LicenceFile)]
     rows = []
     try:
@@ -165,9 +165,9 @@ def combine(
     Example:
       vmotion license combine enterprise-1.lic virtualcenter-2.lic other.lic --out all.lic
     """
-    whole, problems = judged(files, _public_key(vendor, vendor_key))
+    whole, problems = judged(files, public_key(vendor, vendor_key))
     if problems:
-        _refuse(problems)
+        refuse(problems)
     try:
         write_file(out, whole)
     except OSError as error:
@@ -193,7 +193,7 @@ def show(file: str, vendor: str | None, vendor_key: str | None, as_json: bool) -
       vmotion license show all.lic
     """
     found, problems = read_file(file)
-    problems += licence_file.check(found, _public_key(vendor, vendor_key), now=time.time())
+    problems += licence_file.check(found, public_key(vendor, vendor_key), now=time.time())
     rows = _contents(found)
     if as_json:
         data = [{"check": p.check, "text": p.text, "cure": p.cure} for p in problems]
@@ -203,7 +203,7 @@ def show(file: str, vendor: str | None, vendor_key: str | None, as_json: bool) -
         raise SystemExit(FAILED if problems else 0)
     _print_contents(rows, found)
     if problems:
-        _refuse([(file, problem) for problem in problems])
+        refuse([(file, problem) for problem in problems])
 
 
 # Inside.
@@ -229,7 +229,7 @@ def _orders(texts: Sequence[str], days: int | None) -> tuple[Order, ...]:
     return tuple(orders)
 
 
-def _public_key(vendor: str | None, vendor_key: str | None) -> bytes:
+def public_key(vendor: str | None, vendor_key: str | None) -> bytes:
     try:
         return read_key(vendor_key) if vendor_key is not None else Vendor(vendor).public_key()
     except BadVendor as error:
@@ -275,7 +275,7 @@ def _has(rows: Sequence[dict[str, Any]], product: Product) -> bool:
     return any(wanted <= set(row["features"]) for row in rows)
 
 
-def _refuse(problems: Sequence[tuple[str, Problem]]) -> NoReturn:
+def refuse(problems: Sequence[tuple[str, Problem]]) -> NoReturn:
     for where, problem in problems:
         place = f"{where}: " if where else ""
         click.echo(f"vmotion: {place}{problem.text}. {problem.cure}", err=True)
