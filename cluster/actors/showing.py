@@ -68,7 +68,6 @@ def licence_view(center: Center, *, now: float) -> LicenceView | None:
         return None
     return LicenceView(
         status=status,
-        server_away=licensing.server_away,
         held_at=center.state.licences_at,
         hosts=tuple(
             HostLicences(

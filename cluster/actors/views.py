@@ -105,7 +105,6 @@ class LicenceView:
     """
 
     status: Status
-    server_away: bool
     held_at: str
     hosts: tuple[HostLicences, ...]
 

@@ -82,12 +82,14 @@ class Exporter:
     def licences_known(self, status: Status) -> None:
         """Say what the right to use features rests on, to a day; an evaluation counts none."""
         left_s = inf if status.days_left is None else status.days_left * _DAY_S
-        named = {use.feature.title for use in status.uses} or {status.mode.value}
-        for feature in self._licensed - named:
+        left = {use.feature.title: min(left_s, use.left_s) for use in status.uses}
+        left = left or {status.mode.value: left_s}
+        for feature in self._licensed - set(left):
             self._remove("vmotion_licence_left_seconds", feature)
-        self._licensed = named
-        for feature in named:
-            self._set("vmotion_licence_left_seconds", left_s, feature)
+        self._licensed = set(left)
+        for feature, feature_s in left.items():
+            self._set("vmotion_licence_left_seconds", feature_s, feature)
+        self._set("vmotion_licence_server_away", float(status.server_away))
         for use in status.uses:
             free = use.installed - use.used
             self._set("vmotion_licences", use.used, use.feature.title, "used")

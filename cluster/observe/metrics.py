@@ -320,7 +320,7 @@ METRICS: tuple[Metric, ...] = (
         "vmotion_ha_waiting_vms",
         "VMs that HA has to restart and that wait for a host with room.",
     ),
-    # Licences; a cluster without any has no series.
+    # Licences; none are used or free during an evaluation.
     _gauge(
         "vmotion_licences",
         "Licences of a feature; state is used or free.",
@@ -333,6 +333,10 @@ METRICS: tuple[Metric, ...] = (
         "or expired where no licence counts.",
         "feature",
         unit=Unit.SECONDS,
+    ),
+    _gauge(
+        "vmotion_licence_server_away",
+        "1 while the licence server does not answer and the grace period runs.",
     ),
     # Integrity.
     _counter("vmotion_verified_pages_total", "Pages compared with the source's frozen memory."),

@@ -1,5 +1,6 @@
 """Which host may use which feature now: evaluation, installed licences, usage, grace."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -29,11 +30,16 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """One feature: how many licences there are, and what each host takes of them."""
+    """One feature: how many licences there are, and what each host takes of them.
+
+    Attributes:
+        left_s: Until fewer hosts may use it, if nothing is done; infinity is never.
+    """
 
     feature: Feature
     installed: int
     hosts: tuple[tuple[str, int], ...]
+    left_s: float = math.inf
 
     @property
     def used(self) -> int:
@@ -48,6 +54,7 @@ class Status:
     mode: Mode
     days_left: int | None
     uses: tuple[Use, ...]
+    server_away: bool = False
 
     @property
     def text(self) -> str:
@@ -227,6 +234,7 @@ class Licensing:
             mode=mode,
             days_left=None if ends_s is None else -int(-(ends_s - now) // DAY_S),
             uses=tuple(self._use(feature, now) for feature in Feature),
+            server_away=self.server_away,
         )
 
     # Inside.
@@ -242,7 +250,21 @@ class Licensing:
             if feature in ticked and self._needs[host] <= left:
                 left -= self._needs[host]
                 hosts.append((host, self._needs[host]))
-        return Use(feature=feature, installed=installed, hosts=tuple(hosts))
+        left_s = self._left_s(feature, now)
+        return Use(feature=feature, installed=installed, hosts=tuple(hosts), left_s=left_s)
+
+    def _left_s(self, feature: Feature, now: float) -> float:
+        if self._file is None:
+            return max(self._began_s + EVALUATION_S - now, 0.0)
+        days = [
+            one.expires
+            for one in self._file.increments
+            if one.feature is feature and one.expires is not None
+        ]
+        ends = [_midnight_after(day) for day in days]
+        if self._away_since_s is not None:
+            ends.append(self._away_since_s + GRACE_S)
+        return max(min(ends, default=math.inf) - now, 0.0)
 
     def _short(self, host: str, feature: Feature, now: float) -> list[Problem]:
         if self._file is None:

@@ -2,6 +2,7 @@
 
 import socket
 import urllib.request
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -270,3 +271,6 @@ def test_licences_are_told_by_feature_and_an_evaluation_by_itself():
     assert 86400 == value(exporter, "vmotion_licence_left_seconds", feature="VMotion")
     assert 2 == value(exporter, "vmotion_licences", feature="VMotion", state="used")
     assert 6 == value(exporter, "vmotion_licences", feature="VMotion", state="free")
+    assert 0 == value(exporter, "vmotion_licence_server_away")
+    exporter.licences_known(replace(LICENSED, server_away=True))
+    assert 1 == value(exporter, "vmotion_licence_server_away")

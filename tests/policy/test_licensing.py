@@ -1,5 +1,6 @@
 """Who may use which feature: evaluation, installed licences, usage, the server's absence."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -268,3 +269,19 @@ def test_licences_end_with_their_last_day():
     assert "there are too few ESX Server licences for a" == licensing.lacking(
         "a", Feature.ESX, now=midnight
     )
+
+
+def test_how_long_a_feature_lasts():
+    def left_s(licensing: Licensing) -> float:
+        uses = {use.feature: use.left_s for use in licensing.status(now=NOW).uses}
+        return uses[Feature.VMOTION]
+
+    assert EVALUATION_S == left_s(evaluation())
+    licensing = licensed()
+    assert math.inf == left_s(licensing)
+    licensing.server_lost(now=NOW - DAY_S)
+    assert (13 * DAY_S, True) == (left_s(licensing), licensing.status(now=NOW).server_away)
+    licensing = evaluation()
+    file = bought(order(Product.ENTERPRISE, 4, days=1), order(Product.VIRTUALCENTER))
+    licensing.install(file, PUBLIC, now=NOW)
+    assert DAY_S / 2 == left_s(licensing)

@@ -181,7 +181,7 @@ def status(cluster: str | None, as_json: bool) -> None:
         return
     click.echo(f"licences: {found.status.text}")
     if found.status.mode.value != "evaluation":
-        away = "away" if found.server_away else "answers"
+        away = "away" if found.status.server_away else "answers"
         at = f", its file is {found.held_at}" if found.held_at else ""
         click.echo(f"licence server: {away}{at}")
         table = _table("feature", "installed", "used", "free")
@@ -278,7 +278,7 @@ def _row(found: LicenceView) -> dict[str, Any]:
     return {
         "mode": found.status.mode.value,
         "days_left": found.status.days_left,
-        "server_away": found.server_away,
+        "server_away": found.status.server_away,
         "file": found.held_at or None,
         "features": [
             {"feature": use.feature.title, "installed": use.installed, "used": use.used}
