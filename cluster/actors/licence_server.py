@@ -19,6 +19,8 @@ from cluster.policy.messages import Event, LicenceServerBack, LicenceServerLost
 
 _LOOK_S = 1.0
 _ANSWER_S_MAX = 5.0
+# Ray starts a process for it first.
+_START_S_MAX = 60.0
 
 
 class LicenceServer:
@@ -56,6 +58,7 @@ class LicenceLink:
         self._tell = tell
         self._said = ""
         self._known = False
+        self._starting = False
 
     async def watch(self, default_path: Path) -> None:
         """Look every second whether the server answers; `default_path`: where its file is."""
@@ -75,7 +78,7 @@ class LicenceLink:
 
     def start(self) -> None:
         """Start the server if it does not run; it outlives VirtualCenter."""
-        self._known = True
+        self._known = self._starting = True
         options: dict[str, Any] = {
             "name": LICENCES,
             "lifetime": "detached",
@@ -87,7 +90,7 @@ class LicenceLink:
 
     def stop(self) -> bool:
         """End the server; return whether there was one."""
-        self._known = True
+        self._known, self._starting = True, False
         try:
             ray.kill(ray.get_actor(LICENCES))
         except ValueError:
@@ -95,11 +98,13 @@ class LicenceLink:
         return True
 
     async def _holds(self, path: str, text: str) -> bool:
+        limit_s = _START_S_MAX if self._starting else _ANSWER_S_MAX
         try:
             server = ray.get_actor(LICENCES)
-            said: str = await asyncio.wait_for(server.hold.remote(path, text), _ANSWER_S_MAX)
+            said: str = await asyncio.wait_for(server.hold.remote(path, text), limit_s)
         except (ValueError, RayError, TimeoutError):
             return False
+        self._starting = False
         if said and said != self._said:
             self._tell(f"licence server: {said}")
         self._said = said

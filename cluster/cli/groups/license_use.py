@@ -1,5 +1,6 @@
 """`vmotion license` on a cluster that stays: installed, given to hosts, seen, given back."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,12 @@ from cluster.cli.groups.license import license as group
 from cluster.cli.groups.license import public_key, refuse, vendor_key_option, vendor_option
 from cluster.cli.licence_files import judged, read_file
 from cluster.inventory.licence_terms import FEATURE_NAMES, HOST_FEATURES, Feature, FeatureName
+from cluster.policy.licensing import Mode
 from cluster.policy.messages import FeaturesTicked, FeaturesUnticked, LicencesOffered
 from cluster.policy.tasks import TaskState
 
+_LOOK_S = 0.2
+_NOTICED_S_MAX = 90.0
 _FEATURES = click.Choice([*FEATURE_NAMES, "all"])
 
 
@@ -180,7 +184,7 @@ def status(cluster: str | None, as_json: bool) -> None:
         print_json(_row(found))
         return
     click.echo(f"licences: {found.status.text}")
-    if found.status.mode.value != "evaluation":
+    if found.status.mode is not Mode.EVALUATION:
         away = "away" if found.status.server_away else "answers"
         at = f", its file is {found.held_at}" if found.held_at else ""
         click.echo(f"licence server: {away}{at}")
@@ -217,7 +221,7 @@ def usage(cluster: str | None, as_json: bool) -> None:
         why = next((why for f, why in host.lacking if f in host.ticked), "")
         table.add_row(host.host, *marks, why)
     Console(highlight=False).print(table)
-    if found.status.mode.value == "evaluation":
+    if found.status.mode is Mode.EVALUATION:
         click.echo(f"licences: {found.status.text}; all hosts may use everything")
 
 
@@ -235,8 +239,16 @@ def server(what: str, cluster: str | None) -> None:
       vmotion license server start
     """
     with reach(cluster) as control:
+        if _view(control).status.mode is Mode.EVALUATION:
+            stop("no licence file is installed, so there is no licence server")
         control.call(CENTER, "licence_server", runs=what == "start")
-    click.echo(f"the licence server is {'started' if what == 'start' else 'stopped'}")
+        end_s = time.monotonic() + _NOTICED_S_MAX
+        while (found := _view(control)).status.server_away == (what == "start"):
+            if time.monotonic() > end_s:
+                stop(f"VirtualCenter has not noticed within {_NOTICED_S_MAX:.0f} s")
+            time.sleep(_LOOK_S)
+    said = "answers" if what == "start" else "is stopped"
+    click.echo(f"the licence server {said}; licences: {found.status.text}")
 
 
 # Inside.
