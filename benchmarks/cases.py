@@ -69,6 +69,7 @@ class Row:
             guest's own count of writes: at most 20 ms of them are missing at the end.
         missing_pages: Still on the source when the VM ran at the destination.
         write_rate_ratio: Writes done of writes attempted, over the whole migration.
+        rest_rate_ratio: The same in the half second before the request.
         latency_us: Demand faults by power of two of microseconds.
         last_pages: Pages that a stop-and-copy sent while the VM stood still.
         host_cpu_s: CPU time of both hosts' processes, and of pagers that have ended.
@@ -111,6 +112,7 @@ class Row:
     round_bytes: tuple[int, ...] = ()
     last_pages: int | None = None
     host_cpu_s: float | None = None
+    rest_rate_ratio: float | None = None
 
     @property
     def completed(self) -> bool:

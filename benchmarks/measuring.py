@@ -16,6 +16,8 @@ from cluster.guests.writer import Writer
 from cluster.memory.tracker import TrackerKind
 from cluster.page import MIB, PAGE_BYTES
 
+_REST_S = 0.5
+
 
 def measure(
     cases: Sequence[Case],
@@ -56,8 +58,8 @@ def _measure_case(
 
 def measure_once(lab: Lab, prober: "ray.actor.ActorHandle", case: Case, number: int) -> Row:
     ray.get(prober.begin.remote())
-    # The prober has found the VM, and a gap before the migration is not the migration's.
-    time.sleep(0.2)
+    # The prober has found the VM, and the guest's rate at rest is seen.
+    time.sleep(_REST_S)
     began = time.monotonic()
     moved = lab.move(["vm"], case.mode)["vm"]
     probes: Probes = ray.get(prober.end.remote())
@@ -94,7 +96,8 @@ def measure_once(lab: Lab, prober: "ray.actor.ActorHandle", case: Case, number: 
         postcopy_bytes=outcome.postcopy_bytes,
         written_pages=_written_pages(case, probes, began, moved.epoch),
         missing_pages=moved.steps.missing_pages,
-        write_rate_ratio=_write_rate_ratio(case, probes),
+        write_rate_ratio=_write_rate_ratio(case, probes.writes),
+        rest_rate_ratio=_write_rate_ratio(case, [one for one in probes.writes if one[0] <= began]),
         throttle_max=outcome.throttle_max,
         demand_faults=getattr(served, "demand_faults", None),
         minor_faults=getattr(served, "minor_faults", None),
@@ -135,10 +138,10 @@ def _written_pages(case: Case, probes: Probes, began_s: float, epoch: int) -> in
     return int(np.count_nonzero(seen_pages))
 
 
-def _write_rate_ratio(case: Case, probes: Probes) -> float | None:
-    if not case.rate_mb_s or len(probes.writes) < 2:
+def _write_rate_ratio(case: Case, writes: Sequence[tuple[float, int, int]]) -> float | None:
+    if not case.rate_mb_s or len(writes) < 2:
         return None
-    (first_s, _, first), (last_s, _, last) = probes.writes[0], probes.writes[-1]
+    (first_s, _, first), (last_s, _, last) = writes[0], writes[-1]
     return (last - first) * PAGE_BYTES / (case.rate_mb_s * 1e6 * (last_s - first_s))
 
 
