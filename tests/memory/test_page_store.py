@@ -48,7 +48,7 @@ class PageStore(RuleBasedStateMachine):
             self.tracker.arm()
         else:
             self.tracker = ShadowTracker(memory=self.host, fd=self.fds[0])
-        self.outbox = Outbox(self.tracker, populated_pages(self.fds[0], NBYTES))
+        self.outbox = Outbox(self.tracker, populated_pages(self.fds[0], NBYTES), PAGES)
         self.intake = Intake(self.there)
         self.in_round = False
         self.pending = []
@@ -88,8 +88,7 @@ class PageStore(RuleBasedStateMachine):
         if lost:
             self.in_round = False
             return
-        self.intake.install(batch)
-        self.intake.note_installed(batch.pages)
+        self.intake.install_hashed(batch)
 
     @precondition(lambda self: self.in_round)
     @rule()
@@ -108,8 +107,7 @@ class PageStore(RuleBasedStateMachine):
         self.stunned = True
         self.outbox.begin_round()
         while (batch := self.outbox.next_batch(8 * PAGE_BYTES)) is not None:
-            self.intake.install(batch)
-            self.intake.note_installed(batch.pages)
+            self.intake.install_hashed(batch)
         self.outbox.confirm()
         self.in_round = False
         assert 0 == self.outbox.owed_count()
@@ -128,7 +126,7 @@ class PageStore(RuleBasedStateMachine):
         if self.in_round:
             return  # what is on its way is neither
         differing = set(np.flatnonzero((self.guest.pages != self.there.pages).any(axis=1)).tolist())
-        owed = set(self.outbox._owed.tolist())
+        owed = set(self.outbox.owed().tolist())
         dirty = self.tracker.count()
         assert len(differing - owed) <= dirty
 
