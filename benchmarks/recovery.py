@@ -32,7 +32,8 @@ from cluster.policy.state import PowerState
 _SILENCE_S_MAX = 60.0
 _LOOK_S = 0.005
 _AFTER_S = 1.0
-_CASE = Case(link="gbe", mode=Mode.HYBRID, rate_mb_s=50.0, memory_mib=160, working_set_mib=32)
+# Larger than what leaves a source ahead of the network: its death in the remainder is a loss.
+_CASE = Case(link="gbe", mode=Mode.HYBRID, rate_mb_s=50.0, memory_mib=384, working_set_mib=32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +62,18 @@ def kill_host(name: str) -> Callable[[Lab], None]:
     return lambda lab: ray.kill(lab.cluster.hosts[name])
 
 
-def kill_pager(role: str) -> Callable[[Lab], None]:
+def kill_pager(module: str) -> Callable[[Lab], None]:
     """End a host's pager or page server."""
 
     def kill(lab: Lab) -> None:
-        for pid in pagers(role):
+        for pid in processes_of(module):
             os.kill(pid, signal.SIGKILL)
 
     return kill
 
 
-def pagers(role: str) -> list[int]:
-    """Return the processes of this machine that serve pages, or faults, for our hosts."""
+def processes_of(module: str) -> list[int]:
+    """Return the processes of this machine that run a module of ours."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -80,7 +81,7 @@ def pagers(role: str) -> list[int]:
                 words = (entry / "cmdline").read_bytes().decode().split("\0")
             except OSError:
                 continue  # it has ended meanwhile
-            if "cluster.memory.pager" in words and f'"role": "{role}"' in words[-2]:
+            if module in words:
                 found.append(int(entry.name))
     return found
 
@@ -109,10 +110,16 @@ KINDS = (
         expected="restarted",
     ),
     Kind(
-        name="destination's pager", when="remainder", kill=kill_pager("fault"), mode=Mode.POSTCOPY
+        name="destination's pager",
+        when="remainder",
+        kill=kill_pager("cluster.memory.pager"),
+        mode=Mode.POSTCOPY,
     ),
     Kind(
-        name="source's page server", when="remainder", kill=kill_pager("serve"), mode=Mode.POSTCOPY
+        name="source's page server",
+        when="remainder",
+        kill=kill_pager("cluster.memory.page_server"),
+        mode=Mode.POSTCOPY,
     ),
 )
 
