@@ -35,7 +35,8 @@ def start_keeper(orders: Orders) -> places.Standing:
     try:
         with process.stdin as orders_to:
             pickle.dump(orders, orders_to)
-        said = process.stdout.readline().decode().strip()
+        with process.stdout as said_by:
+            said = said_by.readline().decode().strip()
     except KeyboardInterrupt:
         process.terminate()
         process.wait(_START_S_MAX)
