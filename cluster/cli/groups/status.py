@@ -49,7 +49,8 @@ def status(watch: bool, cluster: str | None, as_json: bool) -> None:
     found = standing(cluster)
     with reach(found.name) as control:
         if as_json:
-            print_json(_row(found, *_look(control)))
+            row = _row(found, *_look(control))
+            print_json({**row, "virtualcenter_pid": control.call(CENTER, "process")})
             return
         console = Console(highlight=False)
         if not watch:
