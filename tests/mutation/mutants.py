@@ -126,15 +126,15 @@ def _take_stale_answers(right: Any) -> Any:
 
 def _without_harvest(right: Any) -> Any:
     def begin_round(self: Outbox) -> int:
-        self.begin_remainder()
-        return len(self._owed)
+        return self.begin_remainder()
 
     return begin_round
 
 
 def _confirm_everything(right: Any) -> Any:
     def confirm(self: Outbox) -> None:
-        self._owed = self._owed[:0]
+        self._owed[self._round] = False
+        self._round = self._round[:0]
         self._position = 0
 
     return confirm
@@ -142,17 +142,14 @@ def _confirm_everything(right: Any) -> Any:
 
 def _forget_what_failed(right: Any) -> Any:
     def begin_round(self: Outbox) -> int:
-        self._owed = self._owed[self._position :]
+        self._owed[self._round[: self._position]] = False
         return int(right(self))
 
     return begin_round
 
 
 def _keep_stale_pages(right: Any) -> Any:
-    def install(self: Intake, batch: Any) -> None:
-        self._memory.pages[batch.pages[~batch.zero]] = batch.data
-
-    return install
+    return lambda self, zeros: None
 
 
 def _lose_the_last(right: Any) -> Any:
@@ -352,7 +349,7 @@ MUTANTS = (
     Mutant(
         "a page of zeros overwrites what was there",
         "it is left out",
-        method(Intake, "install", _keep_stale_pages),
+        method(Intake, "_clear", _keep_stale_pages),
         hunts.page_store,
         _PAGES,
     ),
