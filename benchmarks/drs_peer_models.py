@@ -49,6 +49,11 @@ def proxlb_solver(snapshot: Snapshot, *, seconds: float, workers: int) -> tuple[
         cost.append(10 * blocks * (1 - x[v][home]))
         for h in range(hosts):
             model.add_hint(x[v][h], h == home)
+    now = np.bincount(
+        snapshot.placement, weights=part[np.arange(vms), snapshot.placement], minlength=hosts
+    )
+    model.add_hint(high, int(now.max()))
+    model.add_hint(low, int(now.min()))
     # 10 * 1e4 * 2 * gap / GRANULES, in whole numbers.
     model.minimize(200_000 // GRANULES * (high - low) + sum(cost))
     solver = cp_model.CpSolver()
