@@ -32,7 +32,10 @@ class Driver:
         now: Callable[[], float],
         turned: Callable[[Event], None],
     ) -> None:
-        """`progress` looks at the command of that `seq`; `turned` is called after each event."""
+        """`progress` looks at the command of that `seq`, and returns None if nothing has moved.
+
+        `turned` is called after each event.
+        """
         self._machine = machine
         self._carry_out = carry_out
         self._progress = progress
@@ -82,17 +85,19 @@ class Driver:
         self._inbox.put_nowait(answer)
 
     async def _next_event(self) -> Event:
-        """Wait for an event, for `wake_at`, or while sending for the next look at progress."""
-        now = self._now()
-        wake_at = self._machine.wake_at
-        wait_s = None if wake_at is None else max(0.0, wake_at - now)
-        sending = self._sending
-        if sending is not None and (wait_s is None or wait_s > _PROGRESS_S):
+        """Wait for an event, for `wake_at`, or while sending for the next sign of progress."""
+        while True:
+            wake_at = self._machine.wake_at
+            wait_s = None if wake_at is None else max(0.0, wake_at - self._now())
+            sending = self._sending
+            if sending is None or (wait_s is not None and wait_s <= _PROGRESS_S):
+                try:
+                    return await asyncio.wait_for(self._inbox.get(), wait_s)
+                except TimeoutError:
+                    return Ticked()
             try:
                 return await asyncio.wait_for(self._inbox.get(), _PROGRESS_S)
             except TimeoutError:
-                return await self._progress(sending) or Ticked()
-        try:
-            return await asyncio.wait_for(self._inbox.get(), wait_s)
-        except TimeoutError:
-            return Ticked()
+                report = await self._progress(sending)
+            if report is not None:
+                return report

@@ -37,3 +37,32 @@ def test_a_send_that_makes_progress_is_not_taken_for_stalled():
     assert machine.outcome is not None
     assert Result.ABORTED is machine.outcome.result
     assert "enough" in machine.outcome.error
+
+
+def test_a_send_that_does_not_move_is_stalled_and_fills_no_story():
+    """A source that is asked and has nothing new to tell is silent, however often it is asked."""
+    spec = MigrationSpec(
+        id="m", vm="v", source="a", destination="b", epoch=2, memory_bytes=1 << 20, stall_s_max=0.5
+    )
+    machine = Migration(spec)
+    looks = 0
+
+    async def carry_out(command):
+        if isinstance(command, SendDirty):
+            await asyncio.sleep(60.0)
+        return Succeeded(reply_to=command.seq)
+
+    async def progress(seq):
+        nonlocal looks
+        looks += 1
+
+    began = time.monotonic()
+    asyncio.run(
+        Driver(machine, carry_out, progress, lambda: time.monotonic() - began, lambda _: None).run()
+    )
+
+    assert machine.outcome is not None
+    assert Result.ABORTED is machine.outcome.result
+    assert "no progress" in machine.outcome.error
+    assert looks > 0
+    assert 4 == len(machine.story)  # begun, prepared, silent for too long, rolled back
