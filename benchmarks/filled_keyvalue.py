@@ -3,6 +3,8 @@
 from cluster.guests.chance import stream_key, stretch
 from cluster.guests.keyvalue import KeyValue
 
+_KEYS_AT_ONCE = 256
+
 
 class FilledKeyValue(KeyValue):
     """Holds keys 0 to `keys` - 1 from the start; its first request is number 0 all the same."""
@@ -17,7 +19,10 @@ class FilledKeyValue(KeyValue):
         """Put every key, each with random bytes of its own."""
         words = -(-self.value_bytes // 8)
         own = stream_key(self.seed, 4)
-        for key in range(self.filled_keys):
-            value = stretch(own, key * words, words).tobytes()[: self.value_bytes]
-            self.handle(("put", key, value))
+        for first in range(0, self.filled_keys, _KEYS_AT_ONCE):
+            count = min(_KEYS_AT_ONCE, self.filled_keys - first)
+            values = stretch(own, first * words, count * words).tobytes()
+            for i in range(count):
+                at = i * words * 8
+                self.handle(("put", first + i, values[at : at + self.value_bytes]))
         self.operations[0] = 0
