@@ -2,6 +2,7 @@
 
     python docs/howto.py             writes the page anew
     python docs/howto.py --check     exits with 1 if it shows something else than happens
+    python docs/howto.py --page docs/operating.md
 
 What differs from run to run (codes, times, loads) is compared by its form alone.
 """
@@ -109,11 +110,12 @@ def difference(page: str, real: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare only")
-    check = parser.parse_args().check
-    page = PAGE.read_text(encoding="utf-8")
+    parser.add_argument("--page", type=Path, default=PAGE, help="such as docs/operating.md")
+    options = parser.parse_args()
+    page = options.page.read_text(encoding="utf-8")
     real = ran(page)
-    if not check:
-        PAGE.write_text(real, encoding="utf-8")
+    if not options.check:
+        options.page.write_text(real, encoding="utf-8")
         return 0
     found = difference(page, real)
     print(found)
