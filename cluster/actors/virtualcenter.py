@@ -112,6 +112,7 @@ class VirtualCenter:
 
     async def start(self, hosts: dict[str, Handle]) -> None:
         """Connect the hosts and power on every VM; `view().all_up` says when that is done."""
+        self._center  # noqa: B018  raises while VirtualCenter is down
         if self._carrier.hosts:
             return
         self._carrier.hosts = hosts
