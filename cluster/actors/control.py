@@ -14,7 +14,7 @@ from typing import Any
 
 _REPLY_S_MAX = 60.0
 # VirtualCenter may be starting again just now.
-_AWAY_S_MAX = 30.0
+_AWAY_S_MAX = 60.0
 _AGAIN_S = 0.1
 
 DONE, AWAY, FAILED = "done", "away", "failed"
