@@ -192,7 +192,7 @@ class Balancing:
         self._hurry_s = None
         self._solves += 1
         hosts = seen(self._state)
-        snapshot = snapshot_of(self._state, hosts)
+        snapshot = replace(snapshot_of(self._state, hosts), taken_at_s=now)
         self._asked = (self._solves, now, snapshot)
         return [
             Solve(

@@ -57,6 +57,11 @@ def solve(hand: Hand, *, at: float = 10.0) -> Solve:
     return command
 
 
+def test_a_snapshot_says_when_it_was_taken():
+    """A dump of it, looked at tomorrow, still knows which VMs rested then."""
+    assert 10.0 == solve(crowded()).snapshot.taken_at_s
+
+
 def move(vm: int, source: int, destination: int) -> Move:
     return Move(vm=vm, source=source, destination=destination)
 
