@@ -1,9 +1,15 @@
-"""How `make test` divides the suite between two processes."""
+"""How `make test` divides the suite between two processes, and what no test may depend on."""
 
 from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A machine that others use too is slow at times, which is nobody's defect; pytest's timeout
+# ends what hangs.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 ROOT = Path(__file__).parent
 
