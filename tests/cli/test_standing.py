@@ -126,7 +126,7 @@ def test_status_shows_hosts_their_state_and_the_tracker(lab):
     assert [] == status["problems"]
     assert "dirty tracking" in said
     assert "no problems" in said
-    assert "licences: evaluation mode" in said
+    assert "licences: evaluation, " in said
 
 
 def test_unknown_names_are_answered_with_the_nearest_ones(lab):
