@@ -17,7 +17,7 @@ from cluster.cli.lazy import LazyGroup
 
 
 _GROUPS = "cluster.cli.groups"
-# Commands to a cluster that stays; each group has a file of its own.
+# Commands to a cluster that stays, and experiments; each group has a file of its own.
 _STANDING = {
     "up": (f"{_GROUPS}.up:up", "Start a scenario's cluster, and return while it goes on."),
     "down": (f"{_GROUPS}.up:down", "End a cluster, with everything that belongs to it."),
@@ -31,6 +31,8 @@ _STANDING = {
     "drs": (f"{_GROUPS}.drs:drs", "See what DRS recommends, apply it, set it."),
     "task": (f"{_GROUPS}.task:task", "Look at tasks."),
     "events": (f"{_GROUPS}.events:events", "Print what has happened."),
+    "tune": (f"{_GROUPS}.experiments:tune", "Search DRS policies in virtual time."),
+    "compare": (f"{_GROUPS}.experiments:compare", "Simulate policies side by side."),
 }
 
 
@@ -79,6 +81,9 @@ def main() -> None:
     default=True,
     help="Metrics that have a series a VM; leave them out of large clusters.",
 )
+@click.option(
+    "--policy", type=click.Path(), help="A policy file over the scenario's [drs], [power]."
+)
 @click.option("--seed", type=click.IntRange(0), help="Instead of the scenario's own seed.")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds to run for.")
 @click.option("--plain", is_flag=True, help="Print lines even on a terminal.")
@@ -104,6 +109,7 @@ def run(
     metrics_port: int | None,
     host_metrics: bool,
     vm_metrics: bool,
+    policy: str | None,
     seed: int | None,
     duration: float | None,
     plain: bool,
@@ -133,6 +139,7 @@ def run(
             metrics_port=metrics_port,
             host_metrics=host_metrics,
             vm_metrics=vm_metrics,
+            policy=policy,
             seed=seed,
             duration_s=duration,
             plain=plain,
@@ -151,6 +158,9 @@ def run(
 @click.argument("scenario", type=click.Path())
 @click.option("--out", type=click.Path(file_okay=False), help="Write the run's files there.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json to stdout at the end.")
+@click.option(
+    "--policy", type=click.Path(), help="A policy file over the scenario's [drs], [power]."
+)
 @click.option("--seed", type=click.IntRange(0), help="Instead of the scenario's own seed.")
 @click.option(
     "--duration", type=click.FloatRange(0, min_open=True), help="Virtual seconds to run for."
@@ -176,6 +186,7 @@ def simulate(
     scenario: str,
     out: str | None,
     as_json: bool,
+    policy: str | None,
     seed: int | None,
     duration: float | None,
     plain: bool,
@@ -210,6 +221,7 @@ def simulate(
             scenario,
             out=out,
             as_json=as_json,
+            policy=policy,
             seed=seed,
             duration_s=duration,
             plain=plain,

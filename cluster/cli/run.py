@@ -45,6 +45,7 @@ def run_command(
     metrics_port: int | None,
     host_metrics: bool,
     vm_metrics: bool,
+    policy: str | None,
     seed: int | None,
     duration_s: float | None,
     plain: bool,
@@ -52,7 +53,7 @@ def run_command(
     log_level: str = "info",
 ) -> int:
     """Run a scenario live and return the exit status; every error is a message, not a traceback."""
-    scenario = load_scenario(path, seed=seed, duration_s=duration_s)
+    scenario = load_scenario(path, seed=seed, duration_s=duration_s, policy=policy)
     if scenario is None:
         return BAD_INPUT
     if scenario.faults != NO_FAULTS:
@@ -167,8 +168,10 @@ def report_command(directories: Sequence[str], *, out: str | None) -> int:
     return DONE
 
 
-def load_scenario(path: str, *, seed: int | None, duration_s: float | None) -> Scenario | None:
-    """Read a scenario, with another seed and duration if given; None when its problems were said."""
+def load_scenario(
+    path: str, *, seed: int | None, duration_s: float | None, policy: str | None = None
+) -> Scenario | None:
+    """Read a scenario, with another seed, duration and policy if given; None when problems were said."""
     try:
         scenario = load_judged(path)
     except ScenarioProblems as found:
@@ -178,6 +181,15 @@ def load_scenario(path: str, *, seed: int | None, duration_s: float | None) -> S
         scenario = replace(scenario, seed=seed)
     if duration_s is not None:
         scenario = replace(scenario, duration_s=duration_s)
+    if policy is not None:
+        from cluster.simulation.policies import BadPolicy, read_policy, with_policy
+
+        try:
+            scenario = with_policy(scenario, read_policy(Path(policy)))
+        except BadPolicy as bad:
+            for problem in bad.problems:
+                print(f"vmotion: {problem}", file=sys.stderr)
+            return None
     return scenario
 
 

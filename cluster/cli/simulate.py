@@ -23,13 +23,14 @@ def simulate_command(
     *,
     out: str | None,
     as_json: bool,
+    policy: str | None = None,
     seed: int | None,
     duration_s: float | None,
     plain: bool,
     samples: SamplesFile | None = None,
 ) -> int:
     """Simulate a scenario and return the exit status; every error is a message, not a traceback."""
-    scenario = load_scenario(path, seed=seed, duration_s=duration_s)
+    scenario = load_scenario(path, seed=seed, duration_s=duration_s, policy=policy)
     if scenario is None:
         return BAD_INPUT
     # The summary as JSON is stdout's alone; people watch stderr then.
@@ -68,7 +69,7 @@ def simulate_command(
     except WorldBroken as error:
         return complain(
             f"a promise was broken: {error}\n"
-            f"replay: {replay(path, seed=scenario.seed, duration_s=duration_s)}",
+            f"replay: {replay(path, seed=scenario.seed, duration_s=duration_s, policy=policy)}",
             FAILED,
         )
     except OSError as error:
@@ -78,7 +79,8 @@ def simulate_command(
     return status
 
 
-def replay(path: str, *, seed: int, duration_s: float | None) -> str:
+def replay(path: str, *, seed: int, duration_s: float | None, policy: str | None = None) -> str:
     """Return the command that repeats a simulation exactly."""
     shorter = [] if duration_s is None else ["--duration", repr(duration_s)]
-    return shlex.join(["vmotion", "simulate", path, "--seed", str(seed), *shorter])
+    under = [] if policy is None else ["--policy", policy]
+    return shlex.join(["vmotion", "simulate", path, "--seed", str(seed), *shorter, *under])

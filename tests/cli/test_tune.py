@@ -1,0 +1,99 @@
+"""`vmotion tune` and `compare` from the command line."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from cluster.cli.main import main
+from cluster.inventory.scenario import load
+from cluster.simulation.policies import read_policy, with_policy
+
+SCENARIO = """
+[scenario]
+duration_s = 120
+sample_s = 10
+[[host]]
+name = "esx"
+count = 2
+cpu_mhz = 2000
+memory_mib = 1024
+nic = "1GbE"
+[[vm]]
+name = "vm"
+count = 4
+memory_mib = 64
+cpu_mhz = 1000
+demand = { uniform = [100, 900] }
+host = "esx-*"
+[drs]
+interval_s = 60
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SCENARIO)
+    return path
+
+
+def vmotion(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def test_a_space_with_mistakes_is_told_before_anything_starts(scenario, tmp_path):
+    out = tmp_path / "out"
+    done = vmotion(
+        "tune", scenario, "--space", "thresold=1..5", "--space", "interval_s=0,1", "--out", out
+    )
+    assert 2 == done.exit_code
+    assert ["there is no parameter thresold", "drs.interval_s=0"] == [
+        line.removeprefix("vmotion: ").partition(":")[0] for line in done.stderr.splitlines()
+    ]
+    assert not out.exists()
+
+
+def test_compare_shows_the_scenarios_own_policy_beside_the_others(scenario, tmp_path):
+    calm = tmp_path / "calm.toml"
+    calm.write_text("[drs]\nthreshold = 1\n")
+    done = vmotion("compare", calm, scenario, "--seeds", 2, "--json")
+    assert 0 == done.exit_code
+    found = json.loads(done.stdout)
+    assert ["as in the scenario", str(calm)] == list(found)
+    assert 0.0 == found[str(calm)]["migrations"]["mean"]
+
+
+def test_a_policy_file_with_mistakes_is_named(scenario, tmp_path):
+    bad = tmp_path / "bad.toml"
+    bad.write_text("[drs]\nthreshhold = 1\n")
+    for words in (("compare", bad, scenario), ("simulate", scenario, "--policy", bad)):
+        done = vmotion(*words)
+        assert 2 == done.exit_code
+        assert "drs.threshhold" in done.stderr
+
+
+def test_a_simulation_runs_under_a_policy(scenario, tmp_path):
+    off = tmp_path / "off.toml"
+    off.write_text("[drs]\nenabled = false\n")
+    done = vmotion("simulate", scenario, "--policy", off, "--json")
+    assert (0, 0) == (done.exit_code, json.loads(done.stdout)["drs"]["passes"])
+
+
+@pytest.mark.ray
+@pytest.mark.long
+def test_a_search_goes_on_where_it_stopped_and_leaves_a_policy(scenario, tmp_path):
+    pytest.importorskip("optuna")
+    out = tmp_path / "out"
+    words = ("tune", scenario, "--space", "threshold=1..5", "--seeds", 2, "--out", out)
+    assert 0 == vmotion(*words, "--trials", 2).exit_code
+    done = vmotion(*words, "--trials", 4)
+    assert 0 == done.exit_code, done.output
+    assert "2 trials of an earlier search are there" in done.output
+    rows = json.loads((out / "front.json").read_text())
+    assert 1 == sum(row["chosen"] for row in rows)
+    chosen = with_policy(load(scenario), read_policy(out / "policy.toml"))
+    assert chosen.drs.threshold in range(1, 6)
+    assert "plotly" in (out / "front.html").read_text()
+    other = vmotion("tune", scenario, "--space", "threshold=2..5", "--seeds", 2, "--out", out)
+    assert (2, True) == (other.exit_code, "another search" in other.output)

@@ -1,0 +1,101 @@
+"""Policies as data: named parameters, spaces, files, and what makes one better than another."""
+
+import pytest
+
+from cluster.inventory.model import DrsSettings, Scenario
+from cluster.simulation.policies import (
+    BadPolicy,
+    Choice,
+    Objective,
+    dominates,
+    front,
+    full_name,
+    knee,
+    objective_value,
+    policy_toml,
+    read_policy,
+    read_space,
+    with_policy,
+)
+from cluster.simulation.run import simulate
+from tests.simulation.scenarios import host, scenario, vm
+
+EMPTY = Scenario(name="empty", duration_s=1.0)
+
+
+def test_a_name_without_its_table_is_of_drs_first():
+    assert "drs.threshold" == full_name("threshold")
+    assert "power.deviations" == full_name("deviations")
+    assert "power.enabled" == full_name("power.enabled")
+
+
+def test_a_policy_changes_what_it_names_and_nothing_else():
+    changed = with_policy(EMPTY, {"threshold": 5, "power.deviations": 2.0})
+    assert (5, 2.0) == (changed.drs.threshold, changed.power.deviations)
+    assert DrsSettings().interval_s == changed.drs.interval_s
+
+
+def test_everything_wrong_with_a_policy_is_told_at_once():
+    with pytest.raises(BadPolicy) as found:
+        with_policy(EMPTY, {"threshhold": 3, "threshold": 9})
+    assert 2 == len(found.value.problems)
+    assert "did you mean" in found.value.problems[0]
+
+
+def test_spaces_are_ranges_or_choices():
+    assert (
+        Choice(name="drs.threshold", low=1.0, high=5.0, whole=True),
+        Choice(name="drs.interval_s", values=(60, 300)),
+        Choice(name="power.deviations", low=0.5, high=2.0, whole=False),
+    ) == read_space(["threshold=1..5", "interval_s=60,300", "deviations=0.5..2.0"])
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        ([], "empty"),
+        (["threshold"], "no space"),
+        (["threshold=5..1"], "lowest comes first"),
+        (["threshold=a..b"], "no range"),
+        (["threshold=1..9"], "less than or equal to 5"),
+        (["thresold=1..5"], "no parameter"),
+        (["threshold=1,2", "drs.threshold=3,4"], "named twice"),
+    ],
+)
+def test_a_space_that_cannot_be_is_told(space, says):
+    with pytest.raises(BadPolicy, match=says):
+        read_space(space)
+
+
+def test_a_policy_file_is_read_as_it_was_written(tmp_path):
+    path = tmp_path / "policy.toml"
+    policy = {"drs.threshold": 4, "drs.interval_s": 60.0, "power.enabled": True}
+    path.write_text(policy_toml(policy, about=["of a test"]))
+    assert policy == read_policy(path)
+
+
+@pytest.mark.parametrize("text", ["[drs", "[host]\na = 1", "[drs]\nthreshhold = 1"])
+def test_a_file_that_is_no_policy_is_named(tmp_path, text):
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    with pytest.raises(BadPolicy, match=r"policy\.toml"):
+        read_policy(path)
+
+
+def test_dominance_needs_one_better_and_none_worse():
+    assert dominates((1, 1), (1, 2))
+    assert not dominates((1, 1), (1, 1))
+    assert not dominates((1, 3), (2, 2))
+    assert not dominates((0.9, 0.9), (1, 1), margin_ratio=0.2)
+
+
+def test_the_front_is_what_nobody_dominates_and_its_knee_is_nearest_to_the_best_of_each():
+    points = [(0.0, 10.0), (1.0, 1.0), (10.0, 0.0), (5.0, 5.0)]
+    assert [0, 1, 2] == front(points)
+    assert 1 == knee([points[at] for at in front(points)])
+
+
+def test_objectives_are_figures_of_the_summary():
+    run = simulate(scenario((host("esx-1"), host("esx-2")), [vm("a", on="esx-1")]))
+    assert 0.0 == objective_value(run.summary, Objective.MIGRATIONS)
+    assert run.summary.imbalance.mean == objective_value(run.summary, Objective.IMBALANCE)
