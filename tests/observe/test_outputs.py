@@ -38,6 +38,7 @@ SUMMARY_KEYS = {
     "unmet_demand_ratio": ["mean", "max"],
     "rule_violations": None,
     "integrity": ["vms_checked", "mismatched_pages", "lost_requests", "duplicated_requests"],
+    "power": None,
 }
 MIGRATION_COLUMNS = [
     "vm",
