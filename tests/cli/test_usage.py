@@ -135,3 +135,17 @@ def test_a_report_of_what_is_no_run(tmp_path):
 
     assert 2 == said.returncode
     assert "Traceback" not in said.stderr
+
+
+def test_a_cluster_that_stays_does_not_start_without_the_port_that_was_named(
+    minimal, tmp_path, monkeypatch
+):
+    """Its keeper looks for the port before it starts Ray."""
+    monkeypatch.setenv("VMOTION_STATE_DIR", str(tmp_path / "state"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = vmotion("up", minimal, "--metrics-port", port)
+
+    assert 1 == said.returncode
+    assert f"metrics cannot be served on port {port}" in said.stderr
+    assert not list((tmp_path / "state").glob("*/cluster.json"))
