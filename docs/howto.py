@@ -11,6 +11,7 @@ import argparse
 import difflib
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -63,12 +64,27 @@ def ran(page: str) -> str:
 
 def _block(text: str, place: Path, environment: dict[str, str], codes: dict[str, str]) -> str:
     shown: list[str] = []
-    for command, before in _commands(text):
-        real = _CODE.sub(lambda code: codes.get(code[0], code[0]), command)
+    for command, _ in _commands(text):
+        real = _CODE.sub(lambda code: _bought(code[0], codes), command)
         after = _say(real, place, environment).replace(f"{place}/", "")
-        codes.update(zip(_CODE.findall(before), _CODE.findall(after), strict=False))
+        for code in _CODE.findall(after):
+            if code not in codes.values():
+                codes[f"bought {len(codes)}"] = code
         shown.append(f"$ {real}\n{after}")
     return f"```console\n{''.join(shown)}```"
+
+
+def _bought(shown: str, codes: dict[str, str]) -> str:
+    """Return the real code that one of the page stands for: the first that no other one does."""
+    if shown not in codes:
+        waiting = next((name for name in codes if name.startswith("bought ")), None)
+        codes[shown] = shown if waiting is None else codes.pop(waiting)
+    return codes[shown]
+
+
+def shows_output(page: str) -> bool:
+    """Return whether anything is shown below the page's commands: it has been run once."""
+    return any(shown for block in _BLOCK.findall(page) for _, shown in _commands(block))
 
 
 def _commands(text: str) -> list[tuple[str, str]]:
@@ -95,6 +111,7 @@ def _say(command: str, place: Path, environment: dict[str, str]) -> str:
         timeout=_COMMAND_S_MAX,
         check=False,
     )
+    print(f"$ {command}\n{done.stdout}", end="", file=sys.stderr, flush=True)
     return done.stdout
 
 
@@ -112,6 +129,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare only")
     parser.add_argument("--page", type=Path, default=PAGE, help="such as docs/operating.md")
     options = parser.parse_args()
+    # Terminated, it takes its cluster down, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     page = options.page.read_text(encoding="utf-8")
     real = ran(page)
     if not options.check:
