@@ -124,7 +124,6 @@ def _study(
     study = optuna.create_study(
         study_name=_STUDY,
         storage=storage,
-        sampler=optuna.samplers.TPESampler(seed=scenario.seed, constant_liar=True),
         directions=["minimize"] * len(wanted),
         load_if_exists=True,
     )
@@ -138,6 +137,9 @@ def _study(
     if known is not None and known != about:
         raise BadPolicy([f"{directory / 'study.db'} is of another search: give another --out"])
     study.set_user_attr("about", about)
+    # A search that goes on must not draw again what it has drawn.
+    drawn = len(study.get_trials(deepcopy=False))
+    study.sampler = optuna.samplers.TPESampler(seed=scenario.seed + drawn, constant_liar=True)
     return study
 
 
