@@ -181,6 +181,9 @@ class _Run:
             slow, fast = (pick(rate for *_, rate in cluster.lines) for pick in (min, max))
             text = f"network between nodes: {slow / 1e6:.0f} to {fast / 1e6:.0f} MB/s, measured"
             self._footnotes += (text,)
+            row = EventRow(time_s=0.0, kind=EventKind.NOTE, text=text)
+            self._recorder.note(row)
+            self._screen.note(row)
         if up.licences is not None:
             self._footnotes += (f"licences: {up.licences.text}",)
         self._exporter.run_started(scenario=self._scenario.name, engine=Engine.LIVE, tracker=named)
