@@ -6,8 +6,6 @@ import pytest
 from click.testing import CliRunner
 
 from cluster.cli.main import main
-from cluster.inventory.scenario import load
-from cluster.simulation.policies import read_policy, with_policy
 
 SCENARIO = """
 [scenario]
@@ -78,22 +76,3 @@ def test_a_simulation_runs_under_a_policy(scenario, tmp_path):
     off.write_text("[drs]\nenabled = false\n")
     done = vmotion("simulate", scenario, "--policy", off, "--json")
     assert (0, 0) == (done.exit_code, json.loads(done.stdout)["drs"]["passes"])
-
-
-@pytest.mark.ray
-@pytest.mark.long
-def test_a_search_goes_on_where_it_stopped_and_leaves_a_policy(scenario, tmp_path):
-    pytest.importorskip("optuna")
-    out = tmp_path / "out"
-    words = ("tune", scenario, "--space", "threshold=1..5", "--seeds", 2, "--out", out)
-    assert 0 == vmotion(*words, "--trials", 2).exit_code
-    done = vmotion(*words, "--trials", 4)
-    assert 0 == done.exit_code, done.output
-    assert "2 trials of an earlier search are there" in done.output
-    rows = json.loads((out / "front.json").read_text())
-    assert 1 == sum(row["chosen"] for row in rows)
-    chosen = with_policy(load(scenario), read_policy(out / "policy.toml"))
-    assert chosen.drs.threshold in range(1, 6)
-    assert "plotly" in (out / "front.html").read_text()
-    other = vmotion("tune", scenario, "--space", "threshold=2..5", "--seeds", 2, "--out", out)
-    assert (2, True) == (other.exit_code, "another search" in other.output)
