@@ -23,6 +23,8 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import heatmap as heatmap_kinds
 from grafana_foundation_sdk.models import prometheus as queries
 
+from cluster.policy.state import HostState
+
 OF = 'cluster=~"$cluster", run=~"$run"'
 TAG = "vmotion"
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -276,14 +278,14 @@ def _annotations() -> tuple[Any, ...]:
         (
             "Hosts in maintenance",
             "yellow",
-            f'vmotion_host_state{{{OF}, state="maintenance"}} == 1',
+            f'vmotion_host_state{{{OF}, state="{HostState.MAINTENANCE.value}"}} == 1',
             "{{host}} in maintenance",
             "It takes no VMs.",
         ),
         (
             "Hosts lost",
             "red",
-            f'vmotion_host_state{{{OF}, state="not responding"}} == 1',
+            f'vmotion_host_state{{{OF}, state="{HostState.NOT_RESPONDING.value}"}} == 1',
             "{{host}} lost",
             "It does not respond.",
         ),

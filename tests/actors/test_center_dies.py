@@ -57,10 +57,11 @@ def test_a_migration_under_way_ends_well_without_virtualcenter(launch, tmp_path)
     next_life(watch, pid)
     (ended,) = watch.until_ended(1)
     watch.until_verified(1)
+    running_at = places(watch, "big")  # the audit ends it
     books, audits = watch.finish()
 
     assert (Result.COMPLETED, "b") == (ended.outcome.result, watch.where("big"))
-    assert ["b"] == places(watch, "big")
+    assert ["b"] == running_at
     assert [0] == [one.mismatched_pages for one in watch.verified]
     assert [0] == [a.settlement.lost for a in audits if a.vm == "kv"]
     assert ["", ""] == [book.off for book in books]
@@ -77,11 +78,10 @@ def test_a_vm_between_stun_and_commit_waits_for_the_next_life(launch, tmp_path):
     os.kill(pid, signal.SIGKILL)
     next_life(watch, pid)
     (ended,) = watch.until_ended(1)
+    running_at = places(watch, "kv")
     books, audits = watch.finish()
 
-    assert [ended.spec.destination if ended.outcome.result is Result.COMPLETED else "a"] == places(
-        watch, "kv"
-    )
+    assert ["b" if ended.outcome.result is Result.COMPLETED else "a"] == running_at
     assert (0, 0) == (audits[0].settlement.lost, audits[0].settlement.duplicated)
     assert "" == books[0].off
 
@@ -102,9 +102,10 @@ def test_a_host_that_is_cut_off_stuns_its_vms_and_goes_on_when_it_is_back(launch
         os.kill(gcs, signal.SIGCONT)
     stood = guest_s(watch)
     watch.until(lambda w: guest_s(w) > stood)
+    running_at = places(watch, "kv")
     books, audits = watch.finish()
 
-    assert ["a"] == places(watch, "kv") or audits
+    assert ["a"] == running_at
     assert 0 == audits[0].settlement.lost
     assert "" == books[0].off
 

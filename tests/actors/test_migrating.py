@@ -23,8 +23,9 @@ def sound(audits):
     ]
 
 
+# Post-copy is part of hybrid, and auto picks between what is tried here: theirs are long tests.
 MODES = [
-    (kind, mode)
+    pytest.param(kind, mode, marks=[pytest.mark.long] if mode in (Mode.POSTCOPY, Mode.AUTO) else [])
     for kind in TrackerKind
     for mode in Mode
     if mode is Mode.PRECOPY or kind is TrackerKind.WRITE_PROTECT
@@ -118,10 +119,11 @@ def test_a_dead_source_is_reported_with_its_vms_and_the_destination_forgets(laun
     assert [] == sound(audits) == watch.problems
 
 
+@pytest.mark.long
 def test_two_migrations_into_one_card_share_it(launch):
-    """Together they take as long as their bytes need; one alone is twice as fast."""
+    """While both send, each gets half of the card; one alone has all of it."""
     hosts = [host("a"), host("b"), host("c", rate_bytes_per_second=GIGABIT)]
-    vms = [filled("x", on="a", mib=96), filled("y", on="b", mib=96)]
+    vms = [filled("x", on="a", mib=192), filled("y", on="b", mib=192)]
     watch = launch(scenario(hosts, vms))
     watch.migrate("x", "c")
     watch.migrate("y", "c")
@@ -131,9 +133,11 @@ def test_two_migrations_into_one_card_share_it(launch):
     whole = max(end for _, end in spans) - min(start for start, _ in spans)
     rounds = [one.outcome.rounds[0] for one in ended]
 
-    assert together > 0.5 * whole
+    assert together > 0
     assert sum(one.sent_bytes for one in rounds) / whole <= GIGABIT * 1.02
-    assert all(one.sent_bytes / one.duration_s < 0.75 * GIGABIT for one in rounds)
+    for (start, end), one in zip(spans, rounds, strict=True):
+        alone = (end - start) - together
+        assert one.sent_bytes <= 1.1 * GIGABIT * (alone + 0.5 * together)
 
 
 def sent_between(story):

@@ -189,6 +189,7 @@ def test_a_killed_run_takes_its_ray_with_it(quick, home):
     assert [] == gone(home, 30)
 
 
+@pytest.mark.long
 def test_a_guest_that_does_not_import_fails_the_run_in_words(quick, home, tmp_path):
     (tmp_path / "mine.py").write_text(
         "import nothing_of_this_name\nfrom cluster.guests.base import Guest\nclass Mine(Guest): ...\n"
@@ -204,6 +205,7 @@ def test_a_guest_that_does_not_import_fails_the_run_in_words(quick, home, tmp_pa
     assert [] == gone(home, 5)
 
 
+@pytest.mark.long
 def test_an_existing_ray_cluster_is_used_and_left_as_it_was(home, tmp_path):
     """The user's guest and this project travel there by the runtime environment."""
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -198,9 +198,9 @@ def test_a_host_counts_the_bytes_of_its_samples():
 def test_a_host_is_in_one_state():
     exporter = Exporter()
     sample_hosts(exporter, host())
-    sample_hosts(exporter, host(state="maintenance"))
+    sample_hosts(exporter, host(state="in maintenance mode"))
     assert 0 == value(exporter, "vmotion_host_state", host="esx-1", state="connected")
-    assert 1 == value(exporter, "vmotion_host_state", host="esx-1", state="maintenance")
+    assert 1 == value(exporter, "vmotion_host_state", host="esx-1", state="in maintenance mode")
 
 
 def test_a_vm_that_has_stopped_is_neither_happy_nor_unhappy():

@@ -85,7 +85,7 @@ class Feeding:
         exporter.vms_await_restart(1)
         exporter.licences_known(licensed(days_left=1))
         exporter.hosts_known(dict.fromkeys(("esx-1", "esx-2", "esx-3", "esx-4"), 2**20))
-        states = {"esx-1": "not responding", "esx-2": "maintenance"}
+        states = {"esx-1": "not responding", "esx-2": "in maintenance mode"}
         self._sample(step, 14.0, states=states, violations=2, target=0.01)
 
     def _sample(self, step, time_s, *, states=None, violations=0, target=0.2):
