@@ -279,19 +279,30 @@ class Recorder:
         )
 
     def _row(self, view: ClusterView, host: HostView, interval_s: float) -> TimelineRow:
-        tx, rx = self._bytes.get(host.name, (host.tx_bytes, host.rx_bytes))
-        self._bytes[host.name] = (host.tx_bytes, host.rx_bytes)
+        tx_bytes, rx_bytes = self._carried(view, host)
         return TimelineRow(
             time_s=view.time_s,
             host=host.name,
             cpu_load=host.demand_mhz / host.cpu_mhz,
             memory_load=host.used_mib / host.memory_mib,
             vms=host.vms,
-            tx_bytes_per_second=(host.tx_bytes - tx) / interval_s,
-            rx_bytes_per_second=(host.rx_bytes - rx) / interval_s,
+            tx_bytes_per_second=tx_bytes / interval_s,
+            rx_bytes_per_second=rx_bytes / interval_s,
             state=host.state.value,
             imbalance=view.balance.imbalance,
         )
+
+    def _carried(self, view: ClusterView, host: HostView) -> tuple[int, int]:
+        """Return what a host sent and received since its last sample; never less than nothing.
+
+        A VirtualCenter that has begun again has no sample yet, which is not a count of zero.
+        """
+        if host.name not in view.samples:
+            return 0, 0
+        now = (host.tx_bytes, host.rx_bytes)
+        tx, rx = self._bytes.get(host.name, now)
+        self._bytes[host.name] = now
+        return max(0, now[0] - tx), max(0, now[1] - rx)
 
 
 def _number(value: object) -> float:

@@ -66,6 +66,10 @@ class StandingMetrics:
                 if said != (text := f"metrics: {str(error).splitlines()[0]}"):
                     said = text
                     print(text, file=sys.stderr, flush=True)
+            except BaseException:
+                # A defect. Figures that stand still would look like a calm cluster: a scrape fails.
+                self._server.close()
+                raise
 
     def _look(self, cluster: Cluster, recorder: Recorder) -> None:
         view = cluster.view(silence_s_max=_ANSWER_S_MAX)

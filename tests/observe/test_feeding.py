@@ -206,6 +206,21 @@ def test_a_vm_is_as_happy_as_the_share_of_its_own_demand_that_it_gets(exporter, 
     assert value(exporter, "drs_vm_happiness_ratio", vm="vm-1") is None
 
 
+def test_a_virtualcenter_that_has_no_sample_yet_takes_nothing_back(exporter, recorder):
+    load = HostLoad(host="esx-1", vms=())
+    sample = HostSample(time_s=1.0, load=load, vms=(), tx_bytes=0, rx_bytes=0)
+    for time_s, sent, sampled in (
+        (1.0, 100, True),
+        (3.0, 300, True),
+        (5.0, 0, False),
+        (7.0, 350, True),
+    ):
+        samples = {"esx-1": sample} if sampled else {}
+        recorder.look(view(time_s, hosts=(host(tx_bytes=sent),), samples=samples), Clients())
+
+    assert 250.0 == value(exporter, "vmotion_host_transmit_bytes_total", host="esx-1")
+
+
 def test_hosts_memory_is_known_from_the_start(exporter, recorder):
     for spec in SCENARIO.hosts:
         expected = spec.memory_mib << 20

@@ -44,6 +44,8 @@ def start_keeper(orders: Orders) -> places.Standing:
     if said != "ready":
         process.wait(_START_S_MAX)
         stop(said.removeprefix("failed: ") or f"the keeper has ended; see {place / 'keeper.log'}")
+    # It outlives this command, which is not to wait for it: else Popen warns of a child that runs on.
+    process.returncode = 0
     found = places.read(orders.standing.name)
     assert found is not None
     return found
