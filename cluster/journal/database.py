@@ -34,8 +34,8 @@ def open_database(path: Path) -> sqlite3.Connection:
 
     A commit is in the operating system's hands when it returns (`synchronous=NORMAL`), so
     it outlives any death of a process, by SIGKILL too. A power failure may take the last
-    second. `FULL`, an fsync for each commit, costs 0.4–5 ms of every blackout, on the disks
-    where it was measured, for a case in which the hosts of that machine are gone as well.
+    second. `FULL`, an fsync for each commit, costs every blackout some milliseconds
+    (`benchmarks/journal.py`), for a case in which the hosts of that machine are gone as well.
 
     Raises:
         JournalFailed: If it is no journal, is damaged, or cannot be written.
