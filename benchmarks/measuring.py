@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import ray
 from cases import LINKS, PARTS, Case, Row, Rows
-from lab import Lab, ray_lab, writer_vm
+from lab import PROBE_INTERVAL_S, Lab, ray_lab, writer_vm
 from prober import Probes
 
 from cluster.guests.clients import GapMeter, Gaps
@@ -26,6 +26,7 @@ def measure(
     *,
     warm_up: int = 1,
     tracker: TrackerKind | None = None,
+    probe_interval_s: float = PROBE_INTERVAL_S,
 ) -> list[Row]:
     """Measure each case until `keep` holds the wanted number of rows; return the rows of all.
 
@@ -37,16 +38,21 @@ def measure(
     if left:
         with ray_lab():
             for case, count in left:
-                _measure_case(case, count, keep, warm_up, tracker)
+                _measure_case(case, count, keep, warm_up, tracker, probe_interval_s)
     return [row for case in cases for row in keep.of(case)]
 
 
 def _measure_case(
-    case: Case, count: int, keep: Rows, warm_up: int, tracker: TrackerKind | None
+    case: Case,
+    count: int,
+    keep: Rows,
+    warm_up: int,
+    tracker: TrackerKind | None,
+    probe_interval_s: float,
 ) -> None:
     lab = Lab([writer_vm("vm", case)], link_bytes_per_second=LINKS[case.link], tracker=tracker)
     try:
-        prober = lab.prober("vm")
+        prober = lab.prober("vm", interval_s=probe_interval_s)
         for number in range(-warm_up, count):
             row = measure_once(lab, prober, case, number)
             say(row)

@@ -18,7 +18,7 @@ class Probes:
 
     Attributes:
         epochs: Of the VM that gave each answer: it grows with each migration.
-        writes: (time, epoch, writes the guest has done), every 20 ms.
+        writes: (time, epoch, writes the guest has done), every 20 ms, or as often as probes.
     """
 
     answered_s: list[float] = field(default_factory=list)
@@ -34,6 +34,7 @@ class Prober:
         self._probe = VmClient(vm, client="lab-prober", center=center)
         self._count = VmClient(vm, client="lab-counter", center=center)
         self._interval_s = interval_s
+        self._sample_s = max(_SAMPLE_S, interval_s)
         self._probes = Probes()
         self._on = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -47,7 +48,7 @@ class Prober:
         self._on = True
         self._tasks = [
             asyncio.create_task(self._run(self._probe_once, self._interval_s)),
-            asyncio.create_task(self._run(self._count_once, _SAMPLE_S)),
+            asyncio.create_task(self._run(self._count_once, self._sample_s)),
         ]
 
     async def end(self) -> Probes:

@@ -58,7 +58,8 @@ class DestinationEnd:
         self._resumed_s = 0.0
         self._read_s = 0.0
         self._fetched_seen = 0
-        self._settling: asyncio.Task[Served] | None = None
+        self._here_s = 0.0
+        self._settling: asyncio.Task[None] | None = None
         self._intake = Intake(vm.memory, None if late is None else late.hashes)
         self._unhashed: list[Batch] = []
 
@@ -75,8 +76,8 @@ class DestinationEnd:
         intake = self._intake
         await self._puller.bring_round(intake.install_hashed if self._hashed else intake.install)
 
-    async def pull_remainder(self) -> Served:
-        """Bring every page that the running VM still lacks; return what its pager did.
+    async def pull_remainder(self) -> None:
+        """Bring every page that the running VM still lacks; what is left to do needs no source.
 
         Raises:
             ExceptionGroup: With a `RayError` if the source, or a batch, is gone.
@@ -85,6 +86,8 @@ class DestinationEnd:
         late = self._late
         if late is None:
             raise PagerFailed(f"{self._migration} serves no faults")
+        if self._settling is not None:
+            return  # asked again: the answer was lost, and all is here
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, late.mend)
         if self._tried:  # what was sent last time may have been lost on the way
@@ -96,28 +99,41 @@ class DestinationEnd:
             await self._puller.bring_ahead(
                 late.install, ahead_bytes=self._ahead_bytes, all_read=self._note_all_read
             )
-            await sweep
             await late.wait_complete()
         finally:
             counting.cancel()
-        served = await loop.run_in_executor(None, late.settle)
-        served.survives_process_s = max(self._read_s - self._resumed_s, 0.0)
-        served.survives_node_s = time.monotonic() - self._resumed_s
-        return served
+        self._here_s = time.monotonic()
+        self._settle_soon(sweep)
 
     async def resume(self) -> None:
         """Run the VM; one that came with all of its memory stops to need a pager soon."""
         await self.vm.resume()
         self._resumed_s = time.monotonic()
-        if self._late is not None and not self._flipped:
-            self._settling = asyncio.create_task(self._settle(self._late))
+        if not self._flipped:
+            self._settle_soon()
+
+    async def settled(self) -> None:
+        """Return when the VM runs without a pager, its writes tracked: it may leave again then.
+
+        Raises:
+            OSError: If its writes cannot be tracked.
+        """
+        if self._settling is not None:
+            await asyncio.shield(self._settling)
 
     async def rescue(self) -> int:
         """With the source dead: let arrive what had left it; return how many pages are lost."""
-        if self._late is not None and self._all_read:
+        late = self._late
+        if late is None:
+            return 0
+        if self._all_read:
             with contextlib.suppress(PagerFailed):
-                await self._late.wait_complete()
-        return 0 if self._late is None else self._late.left()
+                await late.wait_complete()
+        missing = late.left()
+        if not missing:
+            self._here_s = time.monotonic()
+            self._settle_soon()
+        return missing
 
     def _note_all_read(self) -> None:
         self._all_read, self._read_s = True, time.monotonic()
@@ -130,10 +146,20 @@ class DestinationEnd:
             if new:
                 self._puller.count(new * PAGE_BYTES)
 
-    async def _settle(self, late: LateMemory) -> Served:
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, late.sweep)
-        return await loop.run_in_executor(None, late.settle)
+    def _settle_soon(self, sweep: "asyncio.Future[None] | None" = None) -> None:
+        """All is here: stop to need a pager, once; a sweep may be under way already."""
+        late = self._late
+        if late is not None and self._settling is None:
+            if sweep is None:
+                sweep = asyncio.get_running_loop().run_in_executor(None, late.sweep)
+            self._settling = asyncio.create_task(self._settle(late, sweep))
+
+    async def _settle(self, late: LateMemory, sweep: "asyncio.Future[None]") -> None:
+        await sweep
+        served = await asyncio.get_running_loop().run_in_executor(None, late.settle)
+        if self._flipped:
+            served.survives_process_s = max(self._read_s - self._resumed_s, 0.0)
+            served.survives_node_s = self._here_s - self._resumed_s
 
     def announce(self, missing: Pages) -> None:
         """Learn which pages would stay behind if the VM flipped now; replaces what was said."""
@@ -162,8 +188,7 @@ class DestinationEnd:
 
     async def noted(self) -> Hashes:
         """Return the hash of every page as it was installed, (pages,) uint64."""
-        if self._settling is not None:
-            await self._settling
+        await self.settled()
         unhashed, self._unhashed = self._unhashed, []
         for batch in unhashed:
             await asyncio.get_running_loop().run_in_executor(

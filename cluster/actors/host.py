@@ -214,6 +214,11 @@ class Host:
         if vm.leaving:
             return f"{spec.vm} is migrating already"
         vm.leaving = True
+        try:
+            await self._settled(vm)
+        except OSError as error:
+            vm.leaving = False
+            return f"the writes of {spec.vm} cannot be tracked: {error}"
         self._driven[spec.id] = None
         if len(self._driven) > _DRIVEN_MAX:
             del self._driven[next(iter(self._driven))]
@@ -250,6 +255,7 @@ class Host:
             del self._incoming[migration]
             return f"lost with {missing} pages that had not arrived"
         await self.resume(migration)
+        self._work.spawn(self._let_go(migration))
         return ""
 
     async def set_shares(self, shares: dict[str, float | None]) -> None:
@@ -390,9 +396,7 @@ class Host:
         end = self._incoming[migration]
         hashes = await end.noted()
         served = end.served
-        end.close()
-        del self._incoming[migration]
-        self._shares.pop(migration, None)
+        await self._let_go(migration)
         return hashes, served
 
     async def read_batch(
@@ -420,6 +424,19 @@ class Host:
         self._outgoing[migration][0].still_missing(pages)
 
     # Inside.
+
+    async def _let_go(self, migration: str) -> None:
+        """Free what a migration needed beside the VM that it brought, when that is settled."""
+        end = self._incoming[migration]
+        await end.settled()
+        end.close()
+        self._incoming.pop(migration, None)
+        self._shares.pop(migration, None)
+
+    async def _settled(self, vm: LocalVm) -> None:
+        """Return when nothing of a migration that brought a VM here is under way any more."""
+        for end in [end for end in self._incoming.values() if end.vm is vm]:
+            await end.settled()
 
     def _let_in(self, migration: str) -> PeerAddress | None:
         """Expect the source on a socket of its own, which spares the blackout Ray's calls."""

@@ -23,7 +23,8 @@ from cluster.policy.sharing import SerialLink
 DEPTH = 3
 # Of all migrations into a host whose network sets no limit.
 TURNS = 4
-_BATCH_BYTES_MAX = 16 << 20
+# Ray takes about 3 ms of both cores for each batch, whatever is in it.
+_BATCH_BYTES_MAX = 32 << 20
 _BATCH_BYTES_MIN = 128 << 10
 # A batch takes at most this long on a shaped link, so that an interrupt is answered soon
 # and urgent pages do not wait.

@@ -17,8 +17,8 @@ from ray.exceptions import RayError
 from cluster.memory.guest_memory import Mapping, Runs, allocate, map_allocated
 
 # As much of the object store as one migration has under way.
-_STORE_BYTES = 64 << 20
-_STORE_PIECE_BYTES = 16 << 20
+_STORE_BYTES = 128 << 20
+_STORE_PIECE_BYTES = 32 << 20
 
 _store_touched = threading.Event()
 

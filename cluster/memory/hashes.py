@@ -18,12 +18,9 @@ def hash_pages(data: Bytes) -> Hashes:
     somebody who makes pages collide on purpose, and need not be one here.
     """
     contiguous = np.ascontiguousarray(data)
-    view = contiguous.reshape(-1).data
-    digest = xxhash.xxh3_64_intdigest
+    # Rows straight to C: slices of a memoryview in a Python loop took half as long again.
     return np.fromiter(
-        (digest(view[at : at + PAGE_BYTES]) for at in range(0, len(view), PAGE_BYTES)),
-        dtype=np.uint64,
-        count=len(contiguous),
+        map(xxhash.xxh3_64_intdigest, contiguous), dtype=np.uint64, count=len(contiguous)
     )
 
 

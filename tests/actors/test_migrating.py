@@ -210,18 +210,27 @@ def all_read(views):
 
 @pytest.mark.long
 def test_a_vm_survives_the_death_of_its_source_once_the_remainder_has_left(launch):
-    """All has been read off the source's process; most of it has still to arrive."""
-    slow = [host(name, rate_bytes_per_second=GIGABIT) for name in "ab"]
-    watch = launch(scenario(slow, [filled("w", on="a", mib=96), vm("kv", on="b")]))
+    """All has been read off the source's process; most of it has still to arrive.
+
+    Afterwards it is a VM like any other: its writes are tracked, so that it can leave again.
+    """
+    slow = [host(name, rate_bytes_per_second=GIGABIT) for name in "abc"]
+    busy = filled("w", on="a", mib=96, write_mb_s=5.0)
+    watch = launch(scenario(slow, [busy, vm("kv", on="b")]))
     watch.migrate("w", "b", mode=Mode.POSTCOPY)
     watch.until(lambda w: w.ended or all_read(w.views))
     ray.kill(watch.cluster.hosts["a"])
     watch.until(lambda w: not w.views[-1].migrations)
     if any("had not arrived" in line for line in watch.story()):
         pytest.skip("this machine is too slow to read the remainder ahead of a Gigabit network")
+    assert "b" == watch.where("w")
+    before = len(watch.verified)
+    watch.migrate("w", "c", mode=Mode.PRECOPY)
+    watch.until_verified(before + 1)
     _, audits = watch.finish()
 
-    assert "b" == watch.where("w")
+    assert "c" == watch.where("w")
+    assert 0 == watch.verified[-1].mismatched_pages
     assert not any("w powered off" in line for line in watch.story())
     assert {"kv", "w"} == {audit.vm for audit in audits}
     assert [] == sound(audits) == watch.problems
