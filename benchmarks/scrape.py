@@ -88,7 +88,7 @@ def serve(*, per_vm: bool) -> None:
 
     feeding = threading.Thread(target=feed)
     feeding.start()
-    with MetricsServer(exporter.registry, port=0) as server:
+    with MetricsServer(exporter.metrics, port=0) as server:
         told = {"url": server.url, "migrations": len(run.migrations)}
         print(json.dumps(told), flush=True)
         sys.stdin.read()

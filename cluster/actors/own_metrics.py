@@ -15,7 +15,7 @@ class OwnMetrics:
         self._spec = spec
         self._guests = GuestCounters()
         self._exporter = HostExporter(spec.name, memory_bytes=spec.memory_mib * MIB, per_vm=per_vm)
-        self._server = MetricsServer(self._exporter.registry, port=0, address=address)
+        self._server = MetricsServer(self._exporter.metrics, port=0, address=address)
         self.target = f"{address}:{self._server.port}"
 
     def sampled(self, sample: HostSample) -> None:

@@ -30,7 +30,7 @@ class StandingMetrics:
             PortTakenError: If the port that was named cannot be had.
         """
         self._exporter = Exporter()
-        self._server = MetricsServer(self._exporter.registry, port=port)
+        self._server = MetricsServer(self._exporter.metrics, port=port)
         self._tracker = ""
         self._over = threading.Event()
         self._thread: threading.Thread | None = None

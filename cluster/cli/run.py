@@ -78,7 +78,7 @@ def run_command(
             Path(out).mkdir(parents=True, exist_ok=True)
         with (
             open_log(log, Level[log_level.upper()]) as lines,
-            MetricsServer(exporter.registry, port=metrics_port) as server,
+            MetricsServer(exporter.metrics, port=metrics_port) as server,
         ):
             console.print(f"metrics: {server.url}", highlight=False)
             with view:

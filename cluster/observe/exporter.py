@@ -61,7 +61,7 @@ class Exporter:
         left_out = [metric for metric in METRICS if metric.per_vm and not per_vm]
         left_out += [] if hosts_own else HOSTS_OWN
         self._instruments = Instruments(METRICS, left_out=left_out)
-        self.registry = self._instruments.registry
+        self.metrics, self.registry = self._instruments, self._instruments.registry
         self._set, self._add = self._instruments.set, self._instruments.add
         self._observe, self._remove = self._instruments.observe, self._instruments.remove
         self._licensed: set[str] = set()

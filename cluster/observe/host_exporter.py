@@ -34,7 +34,7 @@ class HostExporter:
         """`per_vm=False` leaves out every metric that has a series a VM."""
         left_out = [metric for metric in HOSTS_OWN if metric.per_vm and not per_vm]
         self._instruments = Instruments(HOSTS_OWN, left_out=left_out)
-        self.registry = self._instruments.registry
+        self.metrics, self.registry = self._instruments, self._instruments.registry
         self._host = host
         self._vms: set[str] = set()
         self._tx_bytes = self._rx_bytes = 0

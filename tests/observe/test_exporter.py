@@ -232,7 +232,7 @@ def test_recommendations_are_counted_by_priority(make_migration):
 
 def test_a_scrape_over_http_gets_the_text(make_migration):
     exporter = fed(make_migration)
-    with MetricsServer(exporter.registry, port=0) as server:
+    with MetricsServer(exporter.metrics, port=0) as server:
         assert server.url == f"http://127.0.0.1:{server.port}/metrics"
         with urllib.request.urlopen(server.url, timeout=10) as reply:
             body = reply.read().decode()
@@ -244,21 +244,21 @@ def test_a_scrape_over_http_gets_the_text(make_migration):
 
 def test_a_named_port_that_is_taken_is_an_error():
     with (
-        MetricsServer(Exporter().registry, port=0) as first,
+        MetricsServer(Exporter().metrics, port=0) as first,
         pytest.raises(PortTakenError) as caught,
     ):
-        MetricsServer(Exporter().registry, port=first.port)
+        MetricsServer(Exporter().metrics, port=first.port)
     assert str(first.port) in str(caught.value)
 
 
 def test_a_port_that_is_none_is_an_error():
     with pytest.raises(PortTakenError):
-        MetricsServer(Exporter().registry, port=70_000)
+        MetricsServer(Exporter().metrics, port=70_000)
 
 
 def test_without_a_named_port_a_free_one_is_found_when_the_usual_is_taken():
     """Whoever holds the usual port, the first server or another program, the second gives way."""
-    with MetricsServer(Exporter().registry) as first, MetricsServer(Exporter().registry) as second:
+    with MetricsServer(Exporter().metrics) as first, MetricsServer(Exporter().metrics) as second:
         assert PORT != second.port != first.port
 
 

@@ -105,7 +105,7 @@ def test_a_samples_figures_are_served_over_http():
 
 
 def test_discovery_lists_the_hosts_endpoints():
-    with MetricsServer(Exporter().registry, port=0) as server:
+    with MetricsServer(Exporter().metrics, port=0) as server:
         assert [] == json.loads(scraped(server.discovery_url))
         server.discovered(host_targets({"esx-1": "10.0.0.1:4711"}))
         assert [
@@ -138,7 +138,7 @@ def test_prometheus_finds_the_hosts_and_counts_nothing_twice(tmp_path):
     own = OwnMetrics(SPEC, address="127.0.0.1", per_vm=True)
     own.sampled(sample(vm(), tx_bytes=7))
     try:
-        with MetricsServer(center.registry, port=0) as server:
+        with MetricsServer(center.metrics, port=0) as server:
             server.discovered(host_targets({"esx-1": own.target}))
             with scraping(tmp_path, f"127.0.0.1:{server.port}") as url:
                 until(lambda: answer(url, "vmotion_host_vms and on(host) vmotion_host_state"))

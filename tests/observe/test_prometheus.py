@@ -130,7 +130,7 @@ def test_every_expression_has_data_and_faults_alone_make_alerts_fire(run, make_m
     assert len(usual) > 70
     assert len(faults) > 11
     with (
-        MetricsServer(exporter.registry, port=0) as server,
+        MetricsServer(exporter.metrics, port=0) as server,
         scraping(tmp_path, f"127.0.0.1:{server.port}") as url,
     ):
         assert [] == until_all_have_data(url, usual, feeding.healthy)
