@@ -76,7 +76,7 @@ def blockers(
             found.append(Blocker(host=host_name, obstacle=Obstacle.RULE, detail=broken[0]))
             continue
         over = np.flatnonzero(
-            (used[host] + need > instance.capacity[host] * (1.0 + 1e-9)) & (need > 0.0)
+            (used[host] + need > instance.room[host] * (1.0 + 1e-9)) & (need > 0.0)
         )
         if over.size:
             found.append(

@@ -27,7 +27,7 @@ from drs.rules import (
     VmHostAntiAffinity,
 )
 
-CAPACITY_RATIO_MIN = 1e-6  # of its own capacity, on a host that VMs in flight still fill
+ROOM_RATIO_MIN = 1e-6  # of its capacity, on a host that VMs in flight still fill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,7 +44,8 @@ class Exclusion:
 class Instance:
     """I items on H hosts with C columns, of which the first R are balanced with `weight` (R,).
 
-    use (I,C), capacity (H,C), home (I,) where each item is (its first member's majority), permitted
+    use (I,C); capacity (H,C); room (H,C): how full arrivals may make a host, which is less where VMs in
+    flight have not left yet; home (I,) where each item is (its first member's majority), permitted
     (I,H) by hard rules, preferred by soft ones too; must_move (I,): may not stay at home; movable:
     may be moved at all; resting: not for balance (cool-down); cost_s, moves (I,): what moving all
     members away costs; members (V,): the item of each VM or -1; extra_s, extra_moves (I,): what
@@ -53,6 +54,7 @@ class Instance:
 
     use: FloatArray
     capacity: FloatArray
+    room: FloatArray
     weight: FloatArray
     home: IntArray
     permitted: BoolArray
@@ -83,10 +85,9 @@ class Instance:
 def compile_instance(snapshot: Snapshot, policy: Policy, *, now: float) -> Instance:
     """The search's view of a snapshot without fatal problems."""
     rules, _ = usable_rules(snapshot)
-    placed = snapshot.placement.copy()
+    placed = snapshot.landed()
     flying = np.zeros(len(snapshot.vms), np.bool_)
-    for vm, destination in snapshot.in_flight:
-        placed[vm], flying[vm] = destination, True
+    flying[[vm for vm, _ in snapshot.in_flight]] = True
     usable = snapshot.connected()
     members, count = _merge(snapshot, rules, placed, flying)
     of_item = [np.empty(0, np.int64)] * count
@@ -138,7 +139,7 @@ def compile_instance(snapshot: Snapshot, policy: Policy, *, now: float) -> Insta
         s in (HostState.ENTERING_MAINTENANCE, HostState.MAINTENANCE) for s in snapshot.host_states
     ]
     must_move |= np.array(leaving, np.bool_)[home]
-    capacity = host_columns(snapshot, policy, by_vm)
+    capacity = host_columns(snapshot, policy)
     exclusions = tuple(exclusions_of(snapshot, rules, members))
     for e in exclusions:
         for vm, _ in snapshot.in_flight:
@@ -151,6 +152,7 @@ def compile_instance(snapshot: Snapshot, policy: Policy, *, now: float) -> Insta
     return Instance(
         use=use,
         capacity=capacity,
+        room=free_columns(snapshot, capacity, by_vm),
         weight=resource_weights(snapshot, policy),
         home=home,
         permitted=permitted,
@@ -210,22 +212,26 @@ def vm_columns(snapshot: Snapshot, policy: Policy) -> FloatArray:
     return np.ascontiguousarray(np.hstack(columns))
 
 
-def host_columns(snapshot: Snapshot, policy: Policy, by_vm: FloatArray) -> FloatArray:
-    """(H,C) what each host can hold, less what migrations in flight still hold on their sources."""
+def host_columns(snapshot: Snapshot, policy: Policy) -> FloatArray:
+    """(H,C) what each host can hold."""
     columns = [snapshot.capacity]
     if snapshot.reservation.any():
         columns.append(snapshot.capacity)
     if policy.vms_per_host_max is not None:
         columns.append(np.full((len(snapshot.hosts), 1), float(policy.vms_per_host_max)))
-    capacity = np.ascontiguousarray(np.hstack(columns))
-    capacity_before = capacity.copy()
+    return np.ascontiguousarray(np.hstack(columns))
+
+
+def free_columns(snapshot: Snapshot, capacity: FloatArray, by_vm: FloatArray) -> FloatArray:
+    """(H,C) the hosts' columns less what migrations in flight still hold on their sources."""
+    room = capacity.copy()
     for vm, destination in snapshot.in_flight:
         source = int(snapshot.placement[vm])
         if source not in (-1, destination):
-            # Never quite nothing: a load is an amount over a capacity. So little admits no VM.
-            least = CAPACITY_RATIO_MIN * capacity_before[source]
-            capacity[source] = np.maximum(capacity[source] - by_vm[vm], least)
-    return capacity
+            # Never quite nothing: overloads are told in parts of it. So little admits no VM.
+            least = ROOM_RATIO_MIN * capacity[source]
+            room[source] = np.maximum(room[source] - by_vm[vm], least)
+    return room
 
 
 def _disabled(snapshot: Snapshot, placed: IntArray) -> BoolArray:

@@ -14,7 +14,8 @@ ROOM_TOLERANCE = 1e-9
 class Layout:
     """A placement of an instance's items that is changed one move at a time; the only mutable thing.
 
-    at (I,) host of each item; used (H,C); moved (H,) VMs that leave or reach each host.
+    at (I,) host of each item; used (H,C); moved (H,) VMs that leave or reach each host; room_max (H,C)
+    bounds what arrives, full (H,C) what stays: a host that VMs in flight relieve need send no more away.
     """
 
     def __init__(self, instance: Instance, at: IntArray | None = None) -> None:
@@ -24,7 +25,8 @@ class Layout:
         self.used = np.zeros((hosts, columns))
         for c in range(columns):
             self.used[:, c] = np.bincount(self.at, weights=instance.use[:, c], minlength=hosts)
-        self.room_max = instance.capacity * (1.0 + ROOM_TOLERANCE)
+        self.full = instance.capacity * (1.0 + ROOM_TOLERANCE)
+        self.room_max = instance.room * (1.0 + ROOM_TOLERANCE)
         self.moved = np.zeros(hosts, np.int64)
         self.moves_total = 0
         self.even = instance.even_load()
@@ -121,7 +123,7 @@ class Layout:
 
     def overloaded(self) -> IntArray:
         """Usable hosts that hold more than their capacity of some column."""
-        over = (self.used > self.room_max).any(axis=1) & self.instance.usable
+        over = (self.used > self.full).any(axis=1) & self.instance.usable
         return np.flatnonzero(over)
 
     def hard_violations(self) -> int:
@@ -147,7 +149,7 @@ class Layout:
         """Load above capacity, summed over usable hosts and columns, in hosts."""
         on = self.instance.usable
         capacity = self.instance.capacity[on]
-        over = np.where(self.used[on] > self.room_max[on], self.used[on] - capacity, 0.0)
+        over = np.where(self.used[on] > self.full[on], self.used[on] - capacity, 0.0)
         return float(
             np.divide(over, capacity, out=np.where(over > 0, 1.0, 0.0), where=capacity > 0).sum()
         )

@@ -85,7 +85,7 @@ def _plan(
     dark = {snapshot.hosts.index(name) for name in wanted.stand_by}
     first = {action.move.vm: action.move for action in reversed(actions)}
     automatic = policy.automation is Automation.FULLY_AUTOMATED
-    even = imbalance(snapshot, policy)
+    even = imbalance(snapshot, policy, snapshot.landed())
     recommendations = tuple(
         Recommendation(
             move=_move(snapshot.placement, wanted.after, vm),

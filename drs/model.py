@@ -192,6 +192,13 @@ class Snapshot:
         """(H,) hosts that take VMs and count in the imbalance."""
         return np.array([state is HostState.CONNECTED for state in self.host_states], np.bool_)
 
+    def landed(self) -> IntArray:
+        """(V,) where every VM is once the migrations in flight have ended."""
+        at = self.placement.copy()
+        for vm, destination in self.in_flight:
+            at[vm] = destination
+        return at
+
     def occupancy(self) -> dict[str, tuple[str, ...]]:
         """The hosts that hold each VM, as rules judge them; two for a VM in flight."""
         held: dict[str, tuple[str, ...]] = {

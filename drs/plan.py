@@ -79,7 +79,8 @@ class Action:
 class Plan:
     """What to do, why, in which order and when; seconds count from the plan's beginning.
 
-    A VM that has to stop on a third host has one recommendation and two actions. `solve_s` is for
+    Imbalance before and after count a VM in flight on its destination, as if it had arrived. A VM that
+    has to stop on a third host has one recommendation and two actions. `solve_s` is for
     the caller, who has a clock. `power_on` and `stand_by` name hosts: the first before the actions,
     the others once they are empty.
     """
@@ -99,9 +100,7 @@ class Plan:
 
     def placement(self, snapshot: Snapshot) -> IntArray:
         """(V,) where every VM is when all actions have ended."""
-        after = snapshot.placement.copy()
-        for vm, destination in snapshot.in_flight:
-            after[vm] = destination
+        after = snapshot.landed()
         for action in sorted(self.actions, key=lambda a: a.end_s):
             after[action.move.vm] = action.move.destination
         return after

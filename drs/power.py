@@ -127,7 +127,7 @@ def _stand_by(snapshot: Snapshot, policy: Policy, power: PowerPolicy, *, now: fl
     instance = compile_instance(snapshot, policy, now=now)
     r = instance.resources
     layout = Layout(instance)
-    layout.room_max[:, :r] = instance.capacity[:, :r] * power.high_ratio
+    layout.room_max[:, :r] = instance.room[:, :r] * power.high_ratio
     on = snapshot.connected()
     off: list[int] = []
     reasons: list[str] = []

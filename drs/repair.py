@@ -71,7 +71,7 @@ def _relieve(layout: Layout, host: int) -> None:
     for _ in range(int((layout.at == host).sum())):
         over = layout.used[host] - instance.capacity[host]
         excess = np.maximum(over, 0.0)
-        if (layout.used[host] <= layout.room_max[host]).all():
+        if (layout.used[host] <= layout.full[host]).all():
             return
         here = np.flatnonzero((layout.at == host) & instance.movable)
         enough = here[(instance.use[here] >= excess).all(axis=1)]
@@ -87,9 +87,7 @@ def candidate_hosts(layout: Layout, items: IntArray) -> IntArray:
     instance = layout.instance
     possible = np.flatnonzero(instance.permitted[items].any(axis=0))
     r = instance.resources
-    load = (layout.used[possible, :r] / np.maximum(instance.capacity[possible, :r], 1e-300)).max(
-        axis=1
-    )
+    load = (layout.used[possible, :r] / np.maximum(instance.room[possible, :r], 1e-300)).max(axis=1)
     emptiest = possible[np.argsort(load, kind="stable")[:HOSTS_MAX]]
     here = layout.at[items]
     mine: IntArray = np.union1d(emptiest, here[instance.usable[here]])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from drs.cost import durations_s
-from drs.instance import Exclusion, Instance, exclusions_of, host_columns, vm_columns
+from drs.instance import Exclusion, Instance, exclusions_of, vm_columns
 from drs.layout import ROOM_TOLERANCE
 from drs.load import host_usage
 from drs.model import FloatArray, IntArray, Snapshot
@@ -258,9 +258,7 @@ def _site(
     snapshot: Snapshot, policy: Policy, instance: Instance, after: IntArray, urgent: frozenset[int]
 ) -> _Site:
     use = vm_columns(snapshot, policy)
-    at = snapshot.placement.copy()
-    for vm, destination in snapshot.in_flight:
-        at[vm] = destination  # its source's part is taken off the capacity
+    at = snapshot.landed()  # what those in flight hold on their sources is taken off the room
     hosts = len(snapshot.hosts)
     moving = (after != at) & (after >= 0)
     duration_s = durations_s(
@@ -277,7 +275,7 @@ def _site(
         at=at,
         use=use,
         used=host_usage(use, at, hosts),
-        room_max=host_columns(snapshot, policy, use) * (1.0 + ROOM_TOLERANCE),
+        room_max=instance.room * (1.0 + ROOM_TOLERANCE),
         groups_of=_vm_groups(snapshot, at, after),
         duration_s=duration_s,
         out_left_s=_sums(at[moving], duration_s[moving], hosts),

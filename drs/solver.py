@@ -21,7 +21,7 @@ GRAIN = (
     1_000_000  # of a host's capacity, for squares: 1e12 a term leaves room for thousands of terms
 )
 HARD, OVERLOAD = 10**12, 10**9  # a broken rule; a whole host of overload
-ALLOWANCE_MAX = 2**62  # a host that VMs in flight fill makes any placement uneven
+ALLOWANCE_MAX = 2**62  # a VM out of all proportion to its host makes any placement uneven
 LOAD_MAX = 100.0  # squares of larger ones would not fit CP-SAT's whole numbers
 
 
@@ -57,7 +57,10 @@ def repair(layout: Layout, items: IntArray, hosts: IntArray, effort: Effort) -> 
     for column in range(instance.use.shape[1]):
         sizes, scale = _integers(instance.use[items, column], instance.capacity[:, column])
         for host in built.hosts.tolist():
-            limit = int(np.floor(instance.capacity[host, column] * scale * (1.0 + 1e-9)))
+            limit, room = (
+                int(np.floor(whole[host, column] * scale * (1.0 + 1e-9)))
+                for whole in (instance.capacity, instance.room)
+            )
             held = int(np.ceil(rest[host, column] * scale * (1.0 - 1e-12)))
             terms = sum(
                 int(size) * built.placed[i, host]
@@ -68,6 +71,8 @@ def repair(layout: Layout, items: IntArray, hosts: IntArray, effort: Effort) -> 
             now = held + int(sizes[layout.at[items] == host].sum())
             over = model.new_int_var(0, max(now - limit, 0), "")
             model.add(terms + held <= limit + over)
+            if room < limit:
+                model.add(terms + held <= max(room, now))
             # Relative to the host, so that a MiB too much does not count like a MHz.
             broken.append((over, max(OVERLOAD // max(limit, 1), 1)))
             if column < instance.resources and instance.weight[column] > 0.0 and limit > 0:
@@ -119,7 +124,7 @@ def rebalance(
                 continue
             largest = float(instance.use[items, column].max())
             if max(float(layout.used[host, column]), largest) > LOAD_MAX * capacity:
-                # VMs in flight fill it: nothing may come, and its load is out of all proportion.
+                # Out of all proportion to a VM here: nothing may come, and its load does not count.
                 for item in items[layout.at[items] != host].tolist():
                     if (item, host) in built.placed:
                         model.add(built.placed[item, host] == 0)
@@ -131,7 +136,9 @@ def rebalance(
                 for i, size in zip(items.tolist(), sizes.tolist(), strict=True)
                 if (i, host) in built.placed
             )
-            full = max(GRAIN + items.size, held)
+            room = round(float(instance.room[host, column]) / capacity * GRAIN)
+            now = held + int(sizes[layout.at[items] == host].sum())
+            full = max(max(room, min(now, GRAIN)) + items.size, held)
             model.add(terms + held <= full)
             if column < instance.resources and instance.weight[column] > 0.0:
                 even = round(float(layout.even[column]) * GRAIN)

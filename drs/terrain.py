@@ -39,7 +39,7 @@ def terrain_of(instance: Instance, limits: MoveLimits) -> kernel.Terrain:
     empty = np.zeros((0, 2), np.int64)
     return kernel.Terrain(
         use=instance.use,
-        capacity=instance.capacity * (1.0 + ROOM_TOLERANCE),
+        capacity=instance.room * (1.0 + ROOM_TOLERANCE),
         home=instance.home,
         free=np.flatnonzero(free),
         allowed=np.ones((1, 1), np.bool_) if instance.preferred.all() else instance.preferred,
@@ -51,7 +51,7 @@ def terrain_of(instance: Instance, limits: MoveLimits) -> kernel.Terrain:
         pair_columns=empty,
         pair_ratio=np.zeros(0),
         pair_weight=np.zeros(0),
-        room=instance.capacity,
+        room=instance.room,
         away_cost=instance.cost_s,
         travel=np.zeros((1, 1)),
         moves=instance.moves,
