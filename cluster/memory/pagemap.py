@@ -32,7 +32,6 @@ class WrittenPages:
         self._start = address
         self._end = address + nbytes
         self._page_bytes = page_bytes
-        self._regions: npt.NDArray[np.uint64] = np.empty((_REGIONS_MAX, 3), dtype=np.uint64)
 
     def close(self) -> None:
         """Release the pagemap; the tracked process is not touched."""
@@ -43,23 +42,26 @@ class WrittenPages:
     def read(self, *, rearm: bool) -> Pages:
         """Return the numbers of the pages written since they were last armed, ascending.
 
-        With `rearm` the same call arms them again, so that no write falls between.
+        With `rearm` the same call arms them again, so that no write falls between. Several
+        threads may read at once: the kernel's answer is each call's own, or one that only
+        counts would overwrite what has been armed again and is told to nobody else.
 
         Raises:
             OSError: ESRCH if the process is gone.
         """
         flags = (_WP_MATCHING | _CHECK_WPASYNC) if rearm else _CHECK_WPASYNC
+        regions: npt.NDArray[np.uint64] = np.empty((_REGIONS_MAX, 3), dtype=np.uint64)
         found: list[Pages] = []
         position = self._start
         while position < self._end:
-            count, walked = self._scan(flags, position)
-            found.append(self._expand(count))
+            count, walked = self._scan(flags, position, regions)
+            found.append(self._expand(regions[:count]))
             if walked <= position:
                 raise OSError(f"PAGEMAP_SCAN made no progress at {position:#x}")
             position = walked
         return np.concatenate(found) if len(found) != 1 else found[0]
 
-    def _scan(self, flags: int, position: int) -> tuple[int, int]:
+    def _scan(self, flags: int, position: int, regions: npt.NDArray[np.uint64]) -> tuple[int, int]:
         argument = bytearray(
             _ARG.pack(
                 _ARG.size,
@@ -67,7 +69,7 @@ class WrittenPages:
                 position,
                 self._end,
                 0,
-                self._regions.ctypes.data,
+                regions.ctypes.data,
                 _REGIONS_MAX,
                 0,
                 0,
@@ -79,9 +81,8 @@ class WrittenPages:
         count = int(fcntl.ioctl(self._fd, _SCAN, argument))
         return count, int(_ARG.unpack(argument)[4])
 
-    def _expand(self, count: int) -> Pages:
-        """Turn `count` regions of addresses into page numbers without a Python loop."""
-        regions = self._regions[:count]
+    def _expand(self, regions: npt.NDArray[np.uint64]) -> Pages:
+        """Turn regions of addresses into page numbers without a Python loop."""
         first = ((regions[:, 0] - np.uint64(self._start)) // np.uint64(self._page_bytes)).astype(
             np.int64
         )

@@ -1,5 +1,8 @@
 """Dirty tracking: nothing missed, nothing invented, what is sent is what was seen."""
 
+import sys
+import threading
+
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -44,6 +47,32 @@ def test_reading_harvested_pages_gives_their_contents(tracked):
     pages = tracked.tracker.harvest()
 
     assert [9, 9, 9, 4] == tracked.tracker.read(pages)[:, 77].tolist()
+
+
+def test_counting_in_another_thread_takes_nothing_from_a_harvest(tracked):
+    """A migration's progress is looked at while its round ends."""
+    tracker, pages = tracked.tracker, tracked.guest.pages
+    odd, even = np.arange(1, 3000, 2), np.arange(0, 3000, 2)
+    done = threading.Event()
+
+    def count():
+        while not done.is_set():
+            tracker.count()
+
+    counting = [threading.Thread(target=count) for _ in range(2)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in counting:
+            thread.start()
+        for value, written in enumerate([odd, even] * 150):
+            pages[written, 0] = value % 251 + 1
+            assert set(written.tolist()) <= set(tracker.harvest().tolist())
+    finally:
+        done.set()
+        for thread in counting:
+            thread.join()
+        sys.setswitchinterval(before)
 
 
 def test_following_the_harvests_always_ends_with_equal_memory(tracked):
