@@ -230,14 +230,14 @@ class Center:
             return []
         return self._powering.power_on_all()
 
-    def _room_came(self, now: float) -> list[Command]:
+    def _room_came(self, now: float, *, only_room: bool = False) -> list[Command]:
         """What waits for room on a host is tried: lost VMs first, then migrations."""
         restarted = [] if self._stopping else self._powering.restart_lost()
         return [
             *self._maintenance.arrived(),
             *self._standby.arrived(),
             *restarted,
-            *self._moving.start_waiting(now=now),
+            *self._moving.start_waiting(now=now, only_room=only_room),
         ]
 
     def _hosts_failed(self, lost: list[tuple[str, str]], now: float) -> list[Command]:
@@ -280,7 +280,7 @@ class Center:
         return [
             *self._powering.ended(event),
             *self._moving.vm_ended(event.vm, event.epoch, event.reason),
-            *self._room_came(now),
+            *self._room_came(now, only_room=True),
         ]
 
     def _migration_ended(self, event: MigrationEnded, now: float) -> list[Command]:
@@ -295,18 +295,20 @@ class Center:
         if vm.off_wanted:
             commands += self._powering.power_off(vm, vm.off_wanted)
         self._evacuate(now + RETRY_S)
-        return [*commands, *self._room_came(now)]
+        return [*commands, *self._room_came(now, only_room=True)]
 
     def _sampled(self, event: LoadSampled, now: float) -> None:
         """A VM that nobody samples keeps its last figures: unknown demand is not no demand."""
         self._suspicion.heard(event.load.host)
         oldest = now - self.state.scenario.drs.window_s
-        for load in event.load.vms:
-            vm = self.state.vms[load.vm]
-            if vm.host == event.load.host:
-                vm.samples.append((now, load.demand_mhz, load.granted_mhz))
-                while vm.samples[0][0] <= oldest:
-                    vm.samples.popleft()
+        vms, host = self.state.vms, event.load.host
+        for name, demand_mhz, granted_mhz in event.load.vms:
+            vm = vms[name]
+            if vm.host == host:
+                samples = vm.samples
+                samples.append((now, demand_mhz, granted_mhz))
+                while samples[0][0] <= oldest:
+                    samples.popleft()
 
     # Time, DRS, and what people want.
 
@@ -331,8 +333,7 @@ class Center:
     ) -> list[Command]:
         advice = self._balancing.recommended(event, now=now)
         commands = list(advice.notes)
-        for one in advice.wanted:
-            commands += self._moving.request(one, now=now)
+        commands += self._moving.request(*advice.wanted, now=now)
         commands += self._maintenance.planned(advice.evacuated)
         # A plan from before the request knows nothing of it: ask anew, and at once.
         self._evacuate(now + RETRY_S if self._maintenance.entering <= advice.evacuated else now)
@@ -380,8 +381,7 @@ class Center:
                 return self._balancing.configure(settings, now=now)
             case RecommendationsApproved(vms=vms):
                 notes, wanted = self._balancing.approve(vms)
-                moves = [c for one in wanted for c in self._moving.request(one, now=now)]
-                return [*notes, *moves]
+                return [*notes, *self._moving.request(*wanted, now=now)]
             case PassRequested():
                 if not self.state.scenario.drs.enabled:
                     return [Record(topic=Topic.DRS, what="refused", text="DRS is off")]

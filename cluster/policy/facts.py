@@ -1,11 +1,11 @@
 """Facts that hosts measure and decisions are made from; the same in both drivers."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VmLoad:
-    """One VM's CPU over a sample, means in MHz."""
+class VmLoad(NamedTuple):
+    """One VM's CPU over a sample, means in MHz; a tuple, because a simulated day makes millions."""
 
     vm: str
     demand_mhz: float

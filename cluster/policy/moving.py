@@ -42,8 +42,12 @@ class Moving:
         self._count = 0
         self._stopping = False
 
-    def request(self, event: MigrationRequested, *, now: float) -> list[Command]:
-        """Queue a migration, or refuse it with the reason."""
+    def request(self, *events: MigrationRequested, now: float) -> list[Command]:
+        """Queue migrations, or refuse them with the reason; then start what may start."""
+        queued = [command for event in events for command in self._queue(event, now)]
+        return [*queued, *self.start_waiting(now=now, only_room=True)]
+
+    def _queue(self, event: MigrationRequested, now: float) -> list[Command]:
         found = self._destination(event)
         if isinstance(found, Record):
             return [found]
@@ -52,12 +56,11 @@ class Moving:
         spec = self._spec(event, source, destination, mode)
         record = MigrationRecord(spec=spec, queued_s=now, onward=event.onward)
         self._state.migrations[spec.id] = record
-        replaced = [notes.mode_replaced(spec, said)] if said else []
-        return [*replaced, *start_waiting(self._state, now=now)]
+        return [notes.mode_replaced(spec, said)] if said else []
 
-    def start_waiting(self, *, now: float) -> list[Command]:
+    def start_waiting(self, *, now: float, only_room: bool = False) -> list[Command]:
         """Start what may start now."""
-        return start_waiting(self._state, now=now)
+        return start_waiting(self._state, now=now, only_room=only_room)
 
     def stop(self) -> list[Command]:
         """Start nothing new; what waits is refused."""
@@ -90,7 +93,10 @@ class Moving:
         return [GrantCommit(migration=spec.id)]
 
     def ended(self, migration: str, outcome: Outcome, *, now: float) -> list[Command]:
-        """Free the slot, learn from the figures, send the VM on if this was a bypass."""
+        """Free the slot, learn from the figures, send the VM on if this was a bypass.
+
+        What waits for the slot is the caller's to start.
+        """
         record = self._state.migrations.pop(migration, None)
         if record is None:
             return []
@@ -99,7 +105,7 @@ class Moving:
         if outcome.result is Result.LOST and self._state.answers(spec.destination):
             commands.append(Discard(migration=spec.id, destination=spec.destination))
         if outcome.result is not Result.COMPLETED:
-            return [*commands, *self.start_waiting(now=now)]
+            return commands
         vm.moved_at_s = now
         self._learn(outcome)
         if record.demand_changed and vm.host is not None:
@@ -107,7 +113,6 @@ class Moving:
             commands.append(
                 SetDemand(vm=spec.vm, host=vm.host, demand=vm.demand, from_s=vm.demand_from_s)
             )
-        commands += self.start_waiting(now=now)
         if record.onward and not vm.off_wanted:
             commands += self.request(_second_leg(record, record.onward), now=now)
         return commands

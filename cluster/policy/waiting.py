@@ -8,11 +8,13 @@ from cluster.policy.state import ClusterState, MigrationRecord
 from cluster.policy.usage import Usage
 
 
-def start_waiting(state: ClusterState, *, now: float) -> list[Command]:
+def start_waiting(state: ClusterState, *, now: float, only_room: bool = False) -> list[Command]:
     """Start what may start, in the order it was asked for; a later one may pass one that waits.
 
     One goes on waiting while a slot is missing, or while somebody leaves its destination
-    who may make the room it needs. The rest is refused with every reason.
+    who may make the room it needs. The rest is refused with every reason. `only_room`: nothing
+    but slots and room has changed, so who lacks a slot still need not be judged again (a plan
+    of hundreds of moves would be hundreds of times).
     """
     waiting = [record for record in state.migrations.values() if record.started_s is None]
     if not waiting:
@@ -22,6 +24,11 @@ def start_waiting(state: ClusterState, *, now: float) -> list[Command]:
     blocked: list[tuple[MigrationRecord, list[Problem]]] = []
     for record in waiting:
         spec = record.spec
+        full = usage.full(spec)
+        if full and only_room and record.waiting_for:
+            record.waiting_for = f"a slot at {full}"
+            blocked.append((record, []))
+            continue
         problems = admissible(
             state,
             state.vms[spec.vm],
@@ -30,7 +37,6 @@ def start_waiting(state: ClusterState, *, now: float) -> list[Command]:
             mode=spec.mode,
             on_the_way=True,
         )
-        full = usage.full(spec)
         if any(problem.lasting for problem in problems):
             commands.append(_refuse(state, record, problems))
         elif not problems and not full:

@@ -29,7 +29,7 @@ from drs.cost import Calibration
 
 # On 100 hosts and 1,000 VMs at threshold 3, 50,000 and 300,000 steps a pass left the cluster
 # no evener than 2,000 did, and took 2 and 12 times the CPU.
-PASS_BUDGET = StepBudget(steps=20_000)
+PASS_BUDGET = StepBudget(steps=10_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

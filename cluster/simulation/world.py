@@ -66,8 +66,8 @@ from drs import Plan, StepBudget
 from drs.cost import Calibration, effective_rate
 from drs.manage import manage
 
-# A host in one of these draws power.
-_ON = frozenset(HostState) - {HostState.STANDBY, HostState.NOT_RESPONDING, HostState.STARTING}
+# A host in one of these draws no power. A tuple: an enum's hash is a call, its identity is none.
+_DARK = (HostState.STANDBY, HostState.NOT_RESPONDING, HostState.STARTING)
 # A migration that is under way at the end may go on for so long, and for so many steps.
 _DRAIN_S_MAX = 86_400.0
 _DRAIN_STEPS_MAX = 10_000_000
@@ -156,7 +156,8 @@ class World:
         """Count the energy of a span in which nothing has changed, once the scenario's clock runs."""
         if self.center.state.began_s is None:
             return
-        on = np.array([host.state in _ON for host in self.center.state.hosts.values()], np.bool_)
+        hosts = self.center.state.hosts.values()
+        on = np.array([host.state not in _DARK for host in hosts], np.bool_)
         self.meter.add(elapsed_s, self.fleet.sum_by_host(self.fleet.demand_mhz), on)
 
     # The run.
@@ -184,11 +185,9 @@ class World:
         for host, first, end in zip(self.scenario.hosts, ends, ends[1:], strict=False):
             if host.name not in self._dead:
                 mine = slice(first, end)
-                loads = [
-                    VmLoad(vm=name, demand_mhz=wants, granted_mhz=gets)
-                    for name, wants, gets in zip(names[mine], wanted[mine], got[mine], strict=True)
-                ]
-                self._tell(LoadSampled(load=HostLoad(host=host.name, vms=tuple(loads))))
+                rows = zip(names[mine], wanted[mine], got[mine], strict=True)
+                loads = tuple(map(VmLoad._make, rows))
+                self._tell(LoadSampled(load=HostLoad(host=host.name, vms=loads)))
         self._set_alarm()
         self._grant()
         return demand, granted
