@@ -112,3 +112,8 @@ def test_a_program_of_the_users_own_is_taken_as_idle_with_all_memory_in_use():
     mine = vm("guest.py:Mine")
     assert DirtyModel() == dirty_model(mine)
     assert 64 * 256 == populated_pages(mine, 0.0)
+
+
+def test_a_guest_that_is_filled_is_full_from_the_start():
+    filled = vm("writer", rate_mb_s=1, working_set_mib=1, filled=True)
+    assert 64 * 256 == populated_pages(filled, 0.0)
