@@ -15,6 +15,7 @@ from drs.policy import Budget, Policy
 from drs.power import PowerPlan
 from drs.recommend import recommend
 from drs.schedule import schedule
+from drs.thr_mmt import Threshold, thr_mmt
 
 _PRIORITY = 2
 
@@ -23,11 +24,12 @@ _PRIORITY = 2
 class PowerRequest:
     """Power management as a part of one pass.
 
-    `deviation_mhz` (V,) is of each VM's demand.
+    `deviation_mhz` (V,) is of each VM's demand. With `baseline` THR-MMT plans, and nothing else is done.
     """
 
     headroom: Headroom = field(default_factory=Headroom)
     deviation_mhz: FloatArray
+    baseline: Threshold | None = None
 
 
 def manage(
@@ -47,6 +49,8 @@ def manage(
     if power is None or any(p.fatal for p in (*snapshot.problems(), *policy.problems())):
         return recommend(snapshot, policy, now=now, rng=rng, budget=budget)
     if not _leaving(snapshot):
+        if power.baseline is not None:
+            return _scheduled(snapshot, policy, thr_mmt(snapshot, power.baseline), now=now)
         wanted = pack(snapshot, power.headroom, deviation=power.deviation_mhz)
         if wanted.power_on or wanted.stand_by or (wanted.after != snapshot.placement).any():
             return _scheduled(snapshot, policy, wanted, now=now)

@@ -86,7 +86,7 @@ class _Site:
     @classmethod
     def of(cls, snapshot: Snapshot, headroom: Headroom, deviation: FloatArray) -> _Site:
         solid = np.array([name in snapshot.incompressible for name in snapshot.resources], np.bool_)
-        cpu = int(np.flatnonzero(~solid)[0])
+        cpu = first_cpu(snapshot)
         hosts, at = len(snapshot.hosts), snapshot.placement.copy()
         mean = np.minimum(snapshot.demand, snapshot.limit)[:, cpu]
         variance, use = deviation**2, snapshot.demand[:, solid]
@@ -97,7 +97,7 @@ class _Site:
         return cls(
             headroom=headroom,
             allowed=snapshot.allowed,
-            movable=_movable(snapshot),
+            movable=movable(snapshot),
             capacity=snapshot.capacity[:, cpu],
             mean=mean,
             variance=variance,
@@ -109,8 +109,8 @@ class _Site:
                 for host, state in enumerate(snapshot.host_states)
                 if state is HostState.STANDBY
             ],
-            load=_sums(at, mean, hosts),
-            spread=_sums(at, variance, hosts),
+            load=sums(at, mean, hosts),
+            spread=sums(at, variance, hosts),
             free=free,
             woken=[],
             dark=[],
@@ -191,12 +191,18 @@ class _Site:
         self.at[vm] = destination
 
 
-def _sums(at: IntArray, values: FloatArray, hosts: int) -> FloatArray:
+def first_cpu(snapshot: Snapshot) -> int:
+    """The index of the first resource that can be overcommitted."""
+    solid = [name in snapshot.incompressible for name in snapshot.resources]
+    return solid.index(False)
+
+
+def sums(at: IntArray, values: FloatArray, hosts: int) -> FloatArray:
     """(H,) the sum of `values` (V,) over the VMs that each host has."""
     return np.asarray(np.bincount(at[at >= 0], values[at >= 0], hosts), np.float64)
 
 
-def _movable(snapshot: Snapshot) -> BoolArray:
+def movable(snapshot: Snapshot) -> BoolArray:
     """(V,) VMs that are placed, free of rules and of orders, and not on their way already."""
     movable = snapshot.placement >= 0
     bound = {vm for rule in snapshot.rules for vm in rule.vms}

@@ -55,6 +55,10 @@ def _check_power(draft: Draft) -> None:
     if power.planner is not PowerPlanner.DVFS and not draft.tables.drs.enabled:
         wrong = "is on, and DRS, whose passes it is a part of, is off"
         add(("power", "enabled"), wrong, 'drs.enabled = true, or planner = "dvfs"')
+    dark = [host.name for host in draft.hosts.specs.values() if not host.power_w]
+    if power.planner is PowerPlanner.THR_MMT and dark:
+        wrong = f"thr-mmt goes by power, and {dark[0]} has no power_w"
+        add(("power", "planner"), wrong, "power_w on every host")
 
 
 def _check_amounts(draft: Draft, vm: VmSpec, key: Key) -> None:

@@ -239,11 +239,13 @@ class DrsSettings:
 class PowerPlanner(Enum):
     """Who decides which hosts stand by.
 
-    DVFS lets a host without VMs stand by and moves nobody: a baseline.
+    Two are baselines: DVFS lets a host without VMs stand by and moves nobody; THR_MMT moves
+    VMs off hosts above `high_ratio` and off the emptiest, as CloudSim does.
     """
 
     DPM = "dpm"
     DVFS = "dvfs"
+    THR_MMT = "thr-mmt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -321,7 +321,7 @@ class PowerTable(Table):
     )
     planner: Annotated[PowerPlanner, Field(strict=False)] = Field(
         default_of(PowerSettings, "planner"),
-        description="Who decides which; dvfs, which moves nobody, is a baseline.",
+        description="Who decides which; dvfs, which moves nobody, and thr-mmt are baselines.",
     )
     deviations: Annotated[float, Field(ge=0, le=10)] = Field(
         default_of(PowerSettings, "deviations"),

@@ -203,7 +203,7 @@ class Balancing:
                 else replace(self._policy, migration_threshold=1),
                 seed=int(rng.integers(1 << 32)),
                 budget_s_max=self._settings.budget_s_max,
-                power=self._standby.request(placed_vms(self._state))
+                power=self._standby.request(placed_vms(self._state), hosts)
                 if self._settings.enabled
                 else None,
             )

@@ -1,5 +1,7 @@
 """Hosts in standby: what a plan says of them is carried out, and the empty ones go dark."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cluster.inventory.model import HostSpec, PowerPlanner
@@ -8,6 +10,7 @@ from cluster.policy.state import ClusterState, HostState, VmRecord
 from drs import Plan
 from drs.manage import PowerRequest
 from drs.packing import Headroom
+from drs.thr_mmt import Threshold
 
 
 class Standby:
@@ -28,11 +31,17 @@ class Standby:
         """Everything is up: whoever has no VM stands by, the least efficient first."""
         return self._dark(self._idle()) if self.on else []
 
-    def request(self, vms: list[VmRecord]) -> PowerRequest | None:
-        """Return what a pass is asked about power; None if it is not asked."""
+    def request(self, vms: list[VmRecord], hosts: Sequence[str]) -> PowerRequest | None:
+        """Return what a pass over these is asked about power; None if it is not asked."""
         settings = self._state.scenario.power
-        if not settings.enabled or settings.planner is not PowerPlanner.DPM:
+        if not settings.enabled or settings.planner is PowerPlanner.DVFS:
             return None
+        baseline = None
+        if settings.planner is PowerPlanner.THR_MMT:
+            watts = [self._state.hosts[host].spec.power_w for host in hosts]
+            baseline = Threshold(
+                power_w=np.array(watts, np.float64), high_ratio=settings.high_ratio
+            )
         return PowerRequest(
             headroom=Headroom(
                 deviations=settings.deviations,
@@ -42,6 +51,7 @@ class Standby:
                 hosts_on_min=settings.hosts_on_min,
             ),
             deviation_mhz=np.array([vm.deviation_mhz() for vm in vms], np.float64),
+            baseline=baseline,
         )
 
     def planned(self, plan: Plan) -> list[Command]:
@@ -63,12 +73,13 @@ class Standby:
         """Hosts that were to be empty, and are, stand by; of the baseline every empty one."""
         if not self.on or self._state.began_s is None:
             return []
-        held = self._held()
-        dark = [
+        leaving = [
             name
             for name, host in self._state.hosts.items()
-            if host.state is HostState.ENTERING_STANDBY and name not in held
+            if host.state is HostState.ENTERING_STANDBY
         ]
+        held = self._held() if leaving else frozenset()
+        dark = [name for name in leaving if name not in held]
         if self._state.scenario.power.planner is not PowerPlanner.DPM:
             dark += self._idle()
         return self._dark(dark)
@@ -104,10 +115,12 @@ def efficiency_mhz_per_w(host: HostSpec) -> float:
 def seen(state: ClusterState) -> list[str]:
     """Return the hosts that DRS has to look at: all, but of those in standby only the next few.
 
-    A pass powers on a handful. With rules, which name hosts, nobody is left out.
+    A pass powers on a handful. With rules, which name hosts, nobody is left out, nor by a
+    baseline that compares them all.
     """
     scenario = state.scenario
-    if not scenario.power.enabled or scenario.rules:
+    baseline = scenario.power.planner is PowerPlanner.THR_MMT
+    if not scenario.power.enabled or scenario.rules or baseline:
         return list(state.hosts)
     dark = [name for name, host in state.hosts.items() if host.state is HostState.STANDBY]
     dark.sort(key=lambda name: -efficiency_mhz_per_w(state.hosts[name].spec))

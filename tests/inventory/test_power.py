@@ -40,6 +40,11 @@ def test_its_keys_are_read(tmp_path):
         ("[power]\nlow_ratio = 0.9\n", "low_ratio"),
         ("[power]\nenabled = true\n[drs]\nenabled = false\n", "DRS"),
         ('[power]\nplanner = "dpn"\n', "did you mean dpm"),
+        (
+            '[power]\nenabled = true\nplanner = "thr-mmt"\n[[host]]\nname = "dark"\n'
+            "cpu_mhz = 1\nmemory_mib = 64\n",
+            "dark has no power_w",
+        ),
     ],
 )
 def test_what_cannot_hold_is_said(tmp_path, more, says):

@@ -100,6 +100,18 @@ def test_dvfs_moves_nobody_and_turns_off_what_is_empty():
     assert pytest.approx(2 * 0.110) == done.summary.power.energy_kwh
 
 
+def test_thr_mmt_moves_off_the_emptiest_host_and_lets_it_stand_by():
+    done = run(
+        [vm("a", Constant(mhz=300.0), host="h0"), vm("b", Constant(mhz=100.0), host="h1")],
+        planner=PowerPlanner.THR_MMT,
+        high_ratio=0.8,
+    )
+    assert [("b", "h1", "h0")] == [(m.vm, m.source, m.destination) for m in done.migrations]
+    last = done.timeline[-3:]
+    assert [2, 0, 0] == [row.vms for row in last]
+    assert ["in standby"] * 2 == [row.state for row in last[1:]]
+
+
 def small_day(*rows) -> np.ndarray:
     return np.array(rows, np.uint8)
 
