@@ -20,11 +20,15 @@ def signature_of(text: str, private_key: bytes) -> str:
 
 
 def fits(signature: str, text: str, public_key: bytes) -> bool:
-    """Return whether the owner of the key has signed exactly this text."""
+    """Return whether the owner of the key has signed exactly this text.
+
+    A signature is written in one way only, in small digits: a changed one does not fit.
+    """
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(
-            bytes.fromhex(signature), text.encode()
-        )
+        signed = bytes.fromhex(signature)
+        if signed.hex() != signature:
+            return False
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signed, text.encode())
     except (InvalidSignature, ValueError):
         return False
     return True
