@@ -376,7 +376,8 @@ class Center:
             text = "DRS does nothing more: the cluster is stopping"
             return [Record(topic=Topic.DRS, what="refused", text=text)]
         match event:
-            case DrsConfigured(settings=settings):
+            case DrsConfigured(changes=changes):
+                settings = replace(self.state.scenario.drs, **dict(changes))
                 self.state.scenario = replace(self.state.scenario, drs=settings)
                 return self._balancing.configure(settings, now=now)
             case RecommendationsApproved(vms=vms):
@@ -397,6 +398,6 @@ class Center:
                 commands += self._licences.resized(spec.name, now=now)
             case VMotionConfigured():
                 commands = configure_vmotion(self.state, event)
-            case VmReconfigured(spec=vm):
-                commands = reconfigure_vm(self.state, vm)
+            case VmReconfigured():
+                commands = reconfigure_vm(self.state, event)
         return [*commands, *self._room_came(now)]

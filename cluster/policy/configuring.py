@@ -3,8 +3,14 @@
 from dataclasses import replace
 
 from cluster.inventory.licence_terms import Feature
-from cluster.inventory.model import HostSpec, VmSpec
-from cluster.policy.messages import Command, Record, Topic, VMotionConfigured
+from cluster.inventory.model import HostSpec
+from cluster.policy.messages import (
+    Command,
+    Record,
+    Topic,
+    VMotionConfigured,
+    VmReconfigured,
+)
 from cluster.policy.networking import configure, vmotion_port
 from cluster.policy.problems import Problem, as_data, in_words
 from cluster.policy.state import ClusterState
@@ -75,12 +81,16 @@ def _problem(check: str, text: str, cure: str = "") -> Problem:
     return Problem(check=check, text=text, cure=cure)
 
 
-def reconfigure_vm(state: ClusterState, spec: VmSpec) -> list[Command]:
-    """Take a VM's new configuration, or say why not: its memory stays what it is."""
-    record = state.vms.get(spec.name)
+def reconfigure_vm(state: ClusterState, event: VmReconfigured) -> list[Command]:
+    """Change a VM's configuration, or say why not: its name and its memory stay what they are."""
+    name = event.vm
+    record = state.vms.get(name)
     if record is None:
-        text = f"there is no VM {spec.name}"
-        return [_note(Topic.VM, "configure_refused", text, vm=spec.name)]
+        return [_note(Topic.VM, "configure_refused", f"there is no VM {name}", vm=name)]
+    spec = replace(record.spec, **dict(event.changes))
+    if spec.name != name:
+        text = f"{name}: a VM keeps its name"
+        return [_note(Topic.VM, "configure_refused", text, vm=name)]
     if record.host is not None and spec.memory_mib != record.spec.memory_mib:
         text = f"{spec.name}: the memory of a VM that is on cannot change"
         return [_note(Topic.VM, "configure_refused", text, vm=spec.name)]

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from cluster.inventory.demand import Demand
 from cluster.inventory.licence_terms import Feature
-from cluster.inventory.model import DrsSettings, HostSpec, Mode, VmSpec
+from cluster.inventory.model import HostSpec, Mode
 from cluster.migration.spec import MigrationSpec, Outcome, Trigger
 from cluster.policy.facts import HostLoad
 from cluster.policy.licence_file import LicenceFile
@@ -73,9 +74,12 @@ class MaintenanceEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrsConfigured:
-    """DRS works in another way from now on; a single VM's automation is in its own spec."""
+    """DRS works in another way from now on; a single VM's automation is in its own spec.
 
-    settings: DrsSettings
+    `changes`: (field of `DrsSettings`, value). Two who change something at once both have it.
+    """
+
+    changes: tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +115,13 @@ class VMotionConfigured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmReconfigured:
-    """A VM is configured in another way from now on; it keeps its name and its memory."""
+    """A VM is configured in another way from now on; it keeps its name and its memory.
 
-    spec: VmSpec
+    `changes`: (field of `VmSpec`, value). Two who change something at once both have it.
+    """
+
+    vm: str
+    changes: tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -337,11 +337,10 @@ def _subject(wish: Wish) -> str:
             | MaintenanceCancelled(host=name)
             | MaintenanceEnded(host=name)
             | VMotionConfigured(host=name)
+            | VmReconfigured(vm=name)
         ):
             return name
         case HostReconfigured(spec=host):
             return host.name
-        case VmReconfigured(spec=vm):
-            return vm.name
         case _:
             return ""

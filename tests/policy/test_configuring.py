@@ -28,8 +28,8 @@ def hand_of(*vms, **fields) -> Hand:
     return Hand(scenario("abc", vms or [vm("v", "a")], licences=LICENCES, **fields)).up()
 
 
-def vm_with(hand: Hand, name: str = "v", **fields) -> VmReconfigured:
-    return VmReconfigured(spec=replace(hand.state.vms[name].spec, **fields))
+def vm_with(_: Hand, name: str = "v", **fields) -> VmReconfigured:
+    return VmReconfigured(vm=name, changes=tuple(fields.items()))
 
 
 def host_with(hand: Hand, name: str, **fields) -> HostReconfigured:
@@ -109,6 +109,14 @@ def test_drs_moves_nothing_from_or_to_a_host_that_is_not_licensed(feature):
     assert (None, Automation.DISABLED) == snapshot.automation
 
 
+def test_two_who_change_a_vm_at_once_both_have_what_they_asked_for():
+    hand = hand_of()
+    for change in (vm_with(hand, local_devices=("CD",)), vm_with(hand, cpu_affinity=(0,))):
+        hand.send(change)
+    spec = hand.state.vms["v"].spec
+    assert (("CD",), (0,)) == (spec.local_devices, spec.cpu_affinity)
+
+
 def test_a_running_vm_keeps_its_memory():
     hand = hand_of()
     assert ["v: the memory of a VM that is on cannot change"] == hand.notes(
@@ -130,8 +138,10 @@ def test_a_host_keeps_room_for_its_vms():
 
 def test_unknown_names_are_refused():
     hand = hand_of()
-    ghost = replace(hand.state.vms["v"].spec, name="ghost")
-    assert ["there is no VM ghost"] == hand.notes(VmReconfigured(spec=ghost))
+    assert ["there is no VM ghost"] == hand.notes(vm_with(hand, "ghost", cpu_affinity=(0,)))
+    assert ["v: a VM keeps its name"] == hand.notes(
+        VmReconfigured(vm="v", changes=(("name", "w"),))
+    )
     nowhere = replace(hand.state.hosts["a"].spec, name="nowhere")
     assert ["there is no host nowhere"] == hand.notes(HostReconfigured(spec=nowhere))
 

@@ -1,7 +1,5 @@
 """What always holds, whatever happens in whatever order; and the same again gives the same."""
 
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -164,8 +162,8 @@ class Anything(RuleBasedStateMachine):
     @rule(name=st.sampled_from(VMS), devices=st.booleans(), memory_mib=st.sampled_from([256, 300]))
     def a_vm_is_configured(self, name, devices, memory_mib):
         local = ("CD/DVD drive 1",) if devices else ()
-        spec = replace(self.state.vms[name].spec, local_devices=local, memory_mib=memory_mib)
-        self.feed(VmReconfigured(spec=spec))
+        changes = (("local_devices", local), ("memory_mib", memory_mib))
+        self.feed(VmReconfigured(vm=name, changes=changes))
 
     @rule(data=st.data())
     def vm_starts(self, data):
@@ -225,8 +223,8 @@ class Anything(RuleBasedStateMachine):
 
     @rule(threshold=st.integers(1, 5), enabled=st.booleans())
     def drs_is_configured(self, threshold, enabled):
-        settings = replace(self.state.scenario.drs, threshold=threshold, enabled=enabled)
-        self.feed(DrsConfigured(settings=settings))
+        changes = (("threshold", threshold), ("enabled", enabled))
+        self.feed(DrsConfigured(changes=changes))
 
     @rule(approve=st.booleans())
     def somebody_uses_drs(self, approve):

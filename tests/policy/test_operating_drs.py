@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from cluster.inventory.model import Automation, DrsSettings
+from cluster.inventory.model import Automation
 from cluster.policy.messages import (
     DrsConfigured,
     PassRequested,
@@ -79,10 +79,14 @@ def test_a_pass_that_is_asked_for_during_another_follows_it():
     assert 2 == second.solve
 
 
+def drs_with(**changes) -> DrsConfigured:
+    return DrsConfigured(changes=tuple(changes.items()))
+
+
 def test_settings_change_while_it_runs():
     hand = crowded(threshold=3)
     assert ["DRS is manual, migration threshold 5"] == hand.notes(
-        DrsConfigured(settings=replace(MANUAL, threshold=5, interval_s=4.0)), at=1.0
+        drs_with(automation=Automation.MANUAL, threshold=5, interval_s=4.0), at=1.0
     )
     asked = solve(hand, at=5.0)
     assert 5 == asked.policy.migration_threshold
@@ -90,23 +94,23 @@ def test_settings_change_while_it_runs():
 
 def test_a_longer_interval_does_not_put_a_pass_off():
     hand = crowded()
-    hand.send(DrsConfigured(settings=replace(DRS, interval_s=1000.0)), at=9.0)
+    hand.send(drs_with(interval_s=1000.0), at=9.0)
     assert 10.0 == hand.center.wake_at
 
 
 def test_drs_is_turned_off_and_on():
     hand = advised()
-    assert ["DRS is off"] == hand.notes(DrsConfigured(settings=DrsSettings(enabled=False)))
+    assert ["DRS is off"] == hand.notes(drs_with(enabled=False))
     assert hand.center.wake_at is None
     assert () == hand.center.recommendations()
     assert ["DRS is off"] == hand.notes(PassRequested())
-    hand.send(DrsConfigured(settings=DRS), at=50.0)
+    hand.send(drs_with(enabled=True), at=50.0)
     assert 60.0 == hand.center.wake_at
 
 
 def test_nothing_is_done_while_the_cluster_stops():
     hand = advised()
     hand.send(Stopping())
-    for event in (PassRequested(), RecommendationsApproved(), DrsConfigured(settings=DRS)):
+    for event in (PassRequested(), RecommendationsApproved(), drs_with(threshold=1)):
         assert [] == hand.acts(event)
     assert [] == hand.acts(Ticked(), at=99.0)

@@ -1,6 +1,5 @@
 """Tasks follow the story: what was asked for, and what became of it."""
 
-from cluster.inventory.model import DrsSettings
 from cluster.migration.spec import Result, Trigger
 from cluster.policy.messages import (
     Asked,
@@ -134,7 +133,7 @@ def test_maintenance_of_a_full_host_goes_on_until_it_is_cancelled():
 def test_settings_are_done_at_once_and_a_pass_of_drs_that_is_off_is_refused():
     hand = cluster()
     run, _ = ask(hand, PassRequested(), "one")
-    task, _ = ask(hand, DrsConfigured(settings=DrsSettings(threshold=5)), "two")
+    task, _ = ask(hand, DrsConfigured(changes=(("enabled", True), ("threshold", 5))), "two")
 
     assert (TaskState.FAILED, "DRS is off") == (run.state, run.text)
     assert (TaskState.DONE, "DRS is fully, migration threshold 5") == (task.state, task.text)

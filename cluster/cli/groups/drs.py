@@ -1,7 +1,5 @@
 """`vmotion drs`: DRS in operation, beside what asks it about a file."""
 
-from dataclasses import replace
-
 import click
 from rich.console import Console
 from rich.table import Table
@@ -168,16 +166,11 @@ def set_drs(
             known_vm(control, vm)
             if threshold is not None or enabled is not None or level is None:
                 stop("of a single VM only --automation can be set", BAD_INPUT)
-            spec = control.call(CENTER, "vm", vm).spec
-            ask(control, VmReconfigured(spec=replace(spec, automation=level)), as_json=as_json)
-        settings = control.call(CENTER, "scenario").drs
-        settings = replace(
-            settings,
-            threshold=settings.threshold if threshold is None else threshold,
-            automation=settings.automation if level is None else level,
-            enabled=settings.enabled if enabled is None else enabled,
-        )
-        ask(control, DrsConfigured(settings=settings), as_json=as_json)
+            one = VmReconfigured(vm=vm, changes=(("automation", level),))
+            ask(control, one, as_json=as_json)
+        wanted = {"threshold": threshold, "automation": level, "enabled": enabled}
+        changes = tuple((name, value) for name, value in wanted.items() if value is not None)
+        ask(control, DrsConfigured(changes=changes), as_json=as_json)
 
 
 @drs.command()

@@ -1,14 +1,11 @@
 """`vmotion vm set`: what a VM is connected to and bound to, changed while it runs."""
 
-from dataclasses import replace
 from typing import Any
 
 import click
 
-from cluster.actors.views import VmView
 from cluster.cli.exit_status import BAD_INPUT
 from cluster.cli.groups.common import (
-    CENTER,
     ask,
     cluster_option,
     complete_vms,
@@ -92,8 +89,8 @@ def set_vm(
         stop("say what to change; see vmotion vm set --help", BAD_INPUT)
     with reach(cluster) as control:
         known_vm(control, name)
-        found: VmView = control.call(CENTER, "vm", name)
-        ask(control, VmReconfigured(spec=replace(found.spec, **changes)), as_json=as_json)
+        wish = VmReconfigured(vm=name, changes=tuple(changes.items()))
+        ask(control, wish, as_json=as_json)
 
 
 def _cpus(text: str) -> tuple[int, ...]:
