@@ -76,8 +76,8 @@ def failure(path: Path, error: sqlite3.Error) -> JournalFailed:
 
 WRITABLE = "Make room on its disk, or make it writable; or name another file with --database."
 ASIDE = (
-    "Nothing was changed in it. Put a copy back, or move it aside; "
-    "or name another file with --database."
+    "Nothing was changed in it. Put a copy back, and remove its old -wal and -shm; "
+    "or move it aside; or name another file with --database."
 )
 
 

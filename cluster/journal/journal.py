@@ -208,6 +208,9 @@ class Journal:
     def check(self) -> None:
         """Look whether the file is still there and whole; from another thread too.
 
+        A damaged page that we have written again since, and `checkpoint` has brought to the
+        file, is whole.
+
         Raises:
             JournalFailed: If it is not.
         """

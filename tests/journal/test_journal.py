@@ -152,6 +152,41 @@ def test_a_damaged_database_is_found_when_it_is_opened_and_when_it_is_checked(jo
         Journal(journal.path)
 
 
+def overwrite(path, count):
+    with path.open("r+b") as file:
+        file.write(b"\xff" * count)
+
+
+def test_damage_under_a_life_is_told_by_the_next_look(journal):
+    journal.hear(Ticked(), [], now_s=1.0)
+    journal.checkpoint()
+    overwrite(journal.path, 64)
+    for look in (journal.check, journal.checkpoint):
+        with pytest.raises(JournalFailed, match=r"damaged or no database.*Put a copy back"):
+            look()
+
+
+def test_a_damaged_page_that_is_written_again_is_whole(journal):
+    """A growing file's first page is: then nothing is wrong, and nothing is told."""
+    journal.checkpoint()
+    overwrite(journal.path, 64)
+    journal.hear(CancelRequested(vm="x" * 100_000), [], now_s=1.0)
+    journal.checkpoint()
+    journal.check()
+    assert {"a": 1} == Journal(journal.path).kept().state
+
+
+def test_damage_of_the_whole_file_is_told_whatever_is_written_again(journal):
+    for number in range(30):
+        journal.note([note(journal, f"{number}" * 2000)])
+    journal.checkpoint()
+    overwrite(journal.path, journal.path.stat().st_size)
+    journal.hear(CancelRequested(vm="x" * 100_000), [], now_s=1.0)
+    for look in (lambda: (journal.checkpoint(), journal.check()), lambda: Journal(journal.path)):
+        with pytest.raises(JournalFailed, match="is damaged"):
+            look()
+
+
 def test_a_database_that_goes_away_is_noticed(journal):
     journal.path.unlink()
     with pytest.raises(JournalFailed, match="is gone"):
