@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import statistics
+import sys
 import time
 from dataclasses import dataclass
 
@@ -75,7 +76,7 @@ def _another(crowd: Crowd, pid: int) -> bool:
 
 def main() -> int:
     parser = arguments(__doc__ or "")
-    parser.add_argument("--kills", type=int, default=None)
+    parser.add_argument("--kills", type=int, help="instead of the script's own number")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     kills = options.kills or (5 if options.quick else 50)
@@ -83,7 +84,11 @@ def main() -> int:
     scenario = crowd("center-crash", hosts=3, vms=6, memory_mib=32, rate_hz=50.0)
     deaths: list[Death] = []
     with running(scenario) as cluster:
-        deaths += [kill_once(cluster, rng) for _ in range(kills)]
+        began = time.monotonic()
+        for number in range(1, kills + 1):
+            deaths.append(kill_once(cluster, rng))
+            told = f"{number} of {kills}, {time.monotonic() - began:.0f} s: {deaths[-1]}"
+            print(told, file=sys.stderr, flush=True)
         left = cluster.left_over()
         books, audits = cluster.settle()
     where = f"{kills} kills, seed {options.seed}, 3 hosts, 6 VMs of 32 MiB, 1 GbE"
