@@ -167,24 +167,31 @@ class DestinationEnd:
             self._late.expect(missing)
 
     async def finish(self, what: Switchover) -> None:
-        """Take the stunned VM's state, and its last pages or which ones it will miss.
-
-        Last pages are hashed when it runs again.
-        """
-        late = self._late
+        """Take the stunned VM's state, and its last pages or which ones it will miss."""
         if what.missing is not None:
-            assert late is not None
-            late.expect_more(what.missing)
-            self._flipped = True
-        elif late is not None:
-            late.expect(_NOTHING)
-        if what.last is not None:
-            await self._puller.until_received(what.last.wire_bytes, time.monotonic())
-            last = what.last.unpacked()
+            self._flip(what.missing, what.last)
+        else:
+            await self._take_last(what.last)
+        await self.vm.restore(what.state)
+
+    def _flip(self, missing: Pages, header: Batch | None) -> None:
+        late = self._late
+        assert late is not None
+        late.expect_more(missing)
+        if header is not None:
+            late.install(header.unpacked())
+        self._flipped = True
+
+    async def _take_last(self, last: Batch | None) -> None:
+        """Store the last pages; they are hashed when the VM runs again."""
+        if self._late is not None:
+            self._late.expect(_NOTHING)
+        if last is not None:
+            await self._puller.until_received(last.wire_bytes, time.monotonic())
+            last = last.unpacked()
             self._intake.install(last)
             if self._hashed:
                 self._unhashed.append(last)
-        await self.vm.restore(what.state)
 
     async def noted(self) -> Hashes:
         """Return the hash of every page as it was installed, (pages,) uint64."""

@@ -60,7 +60,7 @@ class Switchover:
 
     Attributes:
         state: CPU and device state.
-        last: The last pages of a stop-and-copy.
+        last: The last pages of a stop-and-copy; of a flip the VM's own page.
         missing: For a flip: pages that stay behind, beside those announced before.
     """
 

@@ -114,7 +114,7 @@ class Vcpu(threading.Thread):
         try:
             while self._end_reason is None:
                 self._turn()
-        except WireClosed:
+        except (WireClosed, ConnectionError):  # reset, if the host had not read all we said
             self._end_reason = "the host's socket closed"
         self._running = False
         self._turn_away(NotHere(reason=self._end_reason or ""))
@@ -132,6 +132,8 @@ class Vcpu(threading.Thread):
         if self._running:
             try:
                 self._serve_clients()
+                # After a flip a step waits for the pages that it touches: answers do not.
+                self._flush()
                 self._step_if_due(time.monotonic())
             except Exception as error:
                 self._fail(error)

@@ -157,6 +157,22 @@ class Outbox:
             self._position += len(pages)
         if self._fetched is not None:
             pages = pages[self._fetched[pages] == 0]
+        batch = self._batch_of(pages, packed_for_bytes_per_second)
+        with self._lock:
+            self.sent_bytes += batch.wire_bytes
+            self.sent_pages += len(pages)
+            self.zero_pages += int(batch.zero.sum())
+        return batch
+
+    def ahead(self, pages: Pages) -> Batch:
+        """Return those of `pages` that are owed, as if the destination had fetched them itself."""
+        with self._lock:
+            pages = pages[self._owed[pages]]
+        if self._fetched is not None:
+            self._fetched[pages] = 1
+        return self._batch_of(pages, None)
+
+    def _batch_of(self, pages: Pages, packed_for_bytes_per_second: float | None) -> Batch:
         data = self._tracker.read(pages)
         zero = zero_pages(data)
         if zero.any():
@@ -166,18 +182,13 @@ class Outbox:
         if self._checksummed and packed is None:
             data = data.copy()  # the guest may write between the sum and Ray's own copy
         travels = data if packed is None else packed
-        batch = Batch(
+        return Batch(
             pages=pages,
             zero=zero,
             data=data if packed is None else data[:0],
             packed=packed,
             checksum=checksum_of(travels) if self._checksummed else None,
         )
-        with self._lock:
-            self.sent_bytes += batch.wire_bytes
-            self.sent_pages += len(pages)
-            self.zero_pages += int(zero.sum())
-        return batch
 
     def confirm(self) -> None:
         """The destination has installed everything handed out in this round."""

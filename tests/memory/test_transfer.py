@@ -82,6 +82,23 @@ def test_an_interrupted_round_owes_what_it_had_not_handed_out(memories):
     assert list(range(30, 100)) == outbox.owed().tolist()
 
 
+def test_what_goes_ahead_is_read_as_it_is_and_left_out_of_the_round(memories):
+    here, _ = memories
+    fetched = np.zeros(PAGES, dtype=np.uint8)
+    tracker = Written(here)
+    outbox = Outbox(tracker, np.array([3, 4, 5]), PAGES, fetched)
+    here.pages[4] = 9
+
+    ahead = outbox.ahead(np.array([4, 7]))
+    outbox.begin_remainder()
+    left = [page for batch in drained(outbox) for page in batch.pages.tolist()]
+
+    assert [4] == ahead.pages.tolist()
+    assert (ahead.data == 9).all()
+    assert [3, 5] == left
+    assert [4] == np.flatnonzero(fetched).tolist()
+
+
 def test_a_round_that_failed_forgets_nothing(memories):
     outbox = Outbox(Written(memories[0]), np.arange(100), PAGES)
     outbox.begin_round()
