@@ -35,8 +35,11 @@ GANTT_HOSTS_MAX = 30
 BARS_MAX = 150
 
 
-def gantt(migrations: Sequence[MigrationRow]) -> Figure | None:
-    """Draw each migration as a bar on its source (solid) and its destination (hatched)."""
+def gantt(migrations: Sequence[MigrationRow], *, duration_s: float) -> Figure | None:
+    """Draw each migration as a bar on its source (solid) and its destination (hatched).
+
+    The axis is that of the whole run, as in the other figures over time.
+    """
     ran = [row for row in migrations if row.result is not Result.REFUSED]
     if not ran:
         return None
@@ -56,10 +59,11 @@ def gantt(migrations: Sequence[MigrationRow]) -> Figure | None:
     ]
     first = {host: min(lane for bar, lane in lanes.items() if bar.host == host) for host in hosts}
     last = {host: max(lane for bar, lane in lanes.items() if bar.host == host) for host in hosts}
+    end_s = max(duration_s, *(row.started_s + row.duration_s for row in ran))
     layout: Json = {
         "barmode": "overlay",
         "height": 110 + 22 * (max(last.values()) + 1),
-        "xaxis": {"title": {"text": "time in the run (s)"}, "rangemode": "tozero"},
+        "xaxis": {"title": {"text": "time in the run (s)"}, "range": [0, end_s]},
         "yaxis": {
             "tickvals": [(first[host] + last[host]) / 2 for host in hosts],
             "ticktext": hosts,

@@ -32,6 +32,14 @@ PRINTED = frozenset(
     }
 )
 
+_PHASES = {
+    "precopy_bytes": "sent in pre-copy",
+    "downtime_bytes": "sent in downtime",
+    "postcopy_bytes": "sent in post-copy",
+}
+# Long, and would push the figures out of sight.
+SENTENCES = ("reason", "error")
+
 
 def report_html(
     summary: Summary,
@@ -45,7 +53,11 @@ def report_html(
     summary.json is in it, as the element with the id `summary`.
     """
     sections = (
-        ("gantt", "Migrations by host", migration_figures.gantt(migrations)),
+        (
+            "gantt",
+            "Migrations by host",
+            migration_figures.gantt(migrations, duration_s=summary.duration_s),
+        ),
         ("imbalance", "Imbalance and DRS", host_figures.imbalance(timeline, events)),
         ("load", "Load of the hosts", host_figures.load(timeline)),
         ("downtime", "Downtime and its parts", migration_figures.downtime(migrations)),
@@ -110,13 +122,13 @@ def _tiles(summary: Summary) -> list[tuple[str, str, bool]]:
 
 
 def _table(migrations: Sequence[MigrationRow]) -> str:
-    """All columns that have a value somewhere; a click on a head sorts by it."""
+    """All columns that have a value somewhere, sentences last; a click on a head sorts by it."""
     if not migrations:
         return ""
     shown = migrations[:TABLE_ROWS_MAX]
     names = [
         one.name
-        for one in fields(MigrationRow)
+        for one in sorted(fields(MigrationRow), key=lambda one: one.name in SENTENCES)
         if any(getattr(row, one.name) not in (None, "") for row in shown)
     ]
     numeric = {name for name in names if isinstance(_first(shown, name), int | float)}
@@ -152,7 +164,9 @@ def _first(rows: Sequence[MigrationRow], name: str) -> object:
 
 
 def _heading(name: str) -> str:
-    """Drop the unit, which every cell says."""
+    """Drop the unit, which every cell says; no two columns have one name."""
+    if name in _PHASES:
+        return _PHASES[name]
     for unit in ("_bytes_per_second", "_bytes", "_s"):
         name = name.removesuffix(unit)
     return name.replace("_", " ")

@@ -67,7 +67,7 @@ class Outline(HTMLParser):
 
 def all_figures(run):
     return [
-        migration_figures.gantt(run.migrations),
+        migration_figures.gantt(run.migrations, duration_s=60.0),
         host_figures.imbalance(run.timeline, run.events),
         host_figures.load(run.timeline),
         migration_figures.downtime(run.migrations),
@@ -95,7 +95,7 @@ def test_a_large_run_is_drawn_in_part_and_says_so(make_made_up_run):
 
 
 def test_a_figure_without_data_is_none():
-    assert migration_figures.gantt([]) is None
+    assert migration_figures.gantt([], duration_s=60.0) is None
     assert migration_figures.downtime([]) is None
     assert migration_figures.prediction([]) is None
     assert round_figures.rounds([]) is None
@@ -107,13 +107,29 @@ def test_a_figure_without_data_is_none():
 def test_bars_of_the_gantt_never_overlap(run):
     taken = [
         (lane, base, base + length)
-        for trace in migration_figures.gantt(run.migrations).traces
+        for trace in migration_figures.gantt(run.migrations, duration_s=60.0).traces
         for lane, base, length in zip(trace["y"], trace["base"], trace["x"], strict=True)
     ]
     assert 2 * len(run.migrations) == len(taken)
     for lane, start, end in taken:
         others = [other for other in taken if other != (lane, start, end) and other[0] == lane]
         assert all(end <= other[1] or other[2] <= start for other in others)
+
+
+def test_the_gantts_axis_is_that_of_the_whole_run(run):
+    assert [0, 1e6] == migration_figures.gantt(run.migrations, duration_s=1e6).layout["xaxis"][
+        "range"
+    ]
+    ended_s = max(row.started_s + row.duration_s for row in run.migrations)
+    assert [0, ended_s] == migration_figures.gantt(run.migrations, duration_s=0).layout["xaxis"][
+        "range"
+    ]
+
+
+def test_figures_come_before_sentences_in_the_table(run):
+    head = re.findall(r"<button>(.*?)</button>", page_of(run))
+    assert head.index("downtime") < head.index("reason")
+    assert len(head) == len(set(head))
 
 
 def test_a_stack_of_parts_is_as_high_as_the_downtime(run):
