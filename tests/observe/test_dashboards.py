@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from jsonschema import ValidationError, validate
 
 from dashboards.expressions import GRAFANA
@@ -31,6 +34,31 @@ QUESTIONS = {
 def test_what_is_committed_is_what_is_generated():
     committed = {path.name: path.read_text(encoding="utf-8") for path in GRAFANA.glob("*.json")}
     assert generate() == committed, "run: python -m dashboards.generate"
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_grafanas_own_schema_knows_every_key(board):
+    """Read as Grafana's types and written again nothing is lost, but what Prometheus' annotations add."""
+    register_default_plugins()
+    written = json.loads(JSONEncoder().encode(Dashboard.from_json(board)))
+    of_prometheus = {
+        f"/annotations/list/{at}/{key}"
+        for at in range(len(board["annotations"]["list"]))
+        for key in ("titleFormat", "textFormat", "step")
+    }
+    assert of_prometheus == set(lost(board, written))
+
+
+def lost(there, written, path=""):
+    """Yield where `there` holds what `written` does not; defaults may have been added."""
+    if isinstance(there, dict) and isinstance(written, dict):
+        for key, value in there.items():
+            yield from lost(value, written.get(key), f"{path}/{key}")
+    elif isinstance(there, list) and isinstance(written, list) and len(there) == len(written):
+        for at, (value, other) in enumerate(zip(there, written, strict=True)):
+            yield from lost(value, other, f"{path}/{at}")
+    elif there != written:
+        yield path
 
 
 def test_each_dashboard_asks_one_question():
