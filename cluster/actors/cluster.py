@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import ActorDiedError, GetTimeoutError, RayError
 
 from cluster.actors.host import Host
 from cluster.actors.line_rates import measure_lines
@@ -152,12 +152,19 @@ class Cluster:
         ray.get(self.center.stopping.remote(), timeout=_SILENCE_S_MAX)
 
     def serve_host_metrics(self, *, address: str | None, per_vm: bool) -> dict[str, str]:
-        """Have every host serve its own metrics; return where each does, HOST:PORT."""
-        asked = [
-            host.serve_metrics.remote(address=address, per_vm=per_vm)
-            for host in self.hosts.values()
-        ]
-        return dict(zip(self.hosts, ray.get(asked, timeout=_SILENCE_S_MAX), strict=True))
+        """Have every host serve its own metrics; return where each does, HOST:PORT.
+
+        A host that has died serves nothing.
+        """
+        asked = {
+            name: host.serve_metrics.remote(address=address, per_vm=per_vm)
+            for name, host in self.hosts.items()
+        }
+        where: dict[str, str] = {}
+        for name, answer in asked.items():
+            with contextlib.suppress(ActorDiedError):
+                where[name] = ray.get(answer, timeout=_SILENCE_S_MAX)
+        return where
 
     def gaps(self, wanted: list[tuple[str, int]]) -> list[Gaps | None]:
         """Return what clients felt of migrations, each by (vm, epoch it led to), if seen yet."""

@@ -38,9 +38,10 @@ from cluster.actors.named import namespace_of
 from cluster.actors.replies import CenterDown
 from cluster.actors.session import NoRay, ray_session
 from cluster.actors.shipping import shipped
-from cluster.actors.standing_metrics import StandingMetrics
+from cluster.actors.standing_metrics import LogFailed, StandingMetrics
 from cluster.inventory.model import Scenario
-from cluster.observe.serving import PortTakenError
+from cluster.observe.serving import ADDRESS, PortTakenError
+from cluster.observe.tracing import TracingMissingError
 
 KEEPER = "keeper"
 _CALL_S_MAX = 55.0
@@ -56,13 +57,11 @@ class Orders:
     Attributes:
         scenario: None to join a cluster that runs already, on somebody's Ray.
         keep_database: It was named by the user, and stays after the cluster.
-        metrics_port: Where to serve metrics; None for the usual port or a free one.
     """
 
     standing: places.Standing
     scenario: Scenario | None
     keep_database: bool
-    metrics_port: int | None = None
 
 
 class Keeper:
@@ -144,11 +143,13 @@ def keep(orders: Orders, say: Any) -> None:
         NoRay: If there is no Ray to run on.
         ClusterFailed: If there is no cluster to join.
         PortTakenError: If the port for metrics cannot be had.
+        TracingMissingError: If spans are wanted that cannot be sent.
+        LogFailed: If the log cannot be written.
     """
     standing, scenario = orders.standing, orders.scenario
     with contextlib.ExitStack() as until_the_end:
         enter = until_the_end.enter_context
-        metrics = StandingMetrics(port=orders.metrics_port)
+        metrics = StandingMetrics(standing.watching)
         until_the_end.callback(metrics.close)
         runtime_env = None
         if standing.ray_address is not None and scenario is not None:
@@ -168,7 +169,8 @@ def keep(orders: Orders, say: Any) -> None:
         switchboard = Switchboard(str(directory / "control"), key.encode(), keeper.answer)
         until_the_end.callback(switchboard.close)
         threading.Thread(target=keeper.begin_when_up, daemon=True).start()
-        metrics.begin(cluster)
+        # A Ray of our own is nobody else's business; on a cluster Prometheus is elsewhere.
+        metrics.begin(cluster, hosts_at=ADDRESS if standing.ray_address is None else None)
         found = replace(standing, control=str(directory / "control"), key=key, ready=True)
         places.write(replace(found, metrics=metrics.url))
         say("ready")
@@ -200,7 +202,7 @@ def main() -> int:
         places.write(standing)
     try:
         keep(orders, _say)
-    except (NoRay, ClusterFailed, PortTakenError) as error:
+    except (NoRay, ClusterFailed, PortTakenError, TracingMissingError, LogFailed) as error:
         _say(f"failed: {error}")
         status = 1
     else:

@@ -20,6 +20,24 @@ class BadPlace(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watching:
+    """How a cluster is to be seen, also by a keeper that joins it later.
+
+    Attributes:
+        metrics_port: None for the usual port or a free one.
+        host_metrics: Hosts serve their own.
+        vm_metrics: Those with a series a VM, too.
+        log: A file that lines are added to; "-" is the keeper's log, None no lines.
+    """
+
+    metrics_port: int | None = None
+    host_metrics: bool = False
+    vm_metrics: bool = True
+    log: str | None = None
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """A cluster that stays, as its keeper wrote it down; only its user may read it.
 
@@ -40,6 +58,7 @@ class Standing:
     key: str = ""
     ray_address: str | None = None
     metrics: str = ""
+    watching: Watching = Watching()
     ready: bool = False
 
     @property
@@ -79,8 +98,9 @@ def place_of(name: str) -> Path:
 def read(name: str) -> Standing | None:
     """Return a cluster as it is written down; None if it is not."""
     try:
-        return Standing(**json.loads((place_of(name) / _RECORD).read_text()))
-    except (OSError, ValueError, TypeError):
+        told = json.loads((place_of(name) / _RECORD).read_text())
+        return Standing(**{**told, "watching": Watching(**told["watching"])})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from cluster.cli.lazy import LazyGroup
+from cluster.cli.options import watching_options
 
 # Each command imports what it needs when it runs: `vmotion --help` must not load Ray.
 
@@ -65,42 +66,13 @@ def main() -> None:
     help="Use this running Ray cluster, from one of its nodes. Without it a Ray of its own "
     "starts here and is shut down afterwards.",
 )
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(1, 65535),
-    help="Serve Prometheus metrics on this port. Default 9400, or a free one if that is taken.",
-)
-@click.option(
-    "--host-metrics",
-    is_flag=True,
-    help="Let each host serve its own metrics too; /sd beside /metrics lists where, for "
-    "Prometheus' HTTP service discovery.",
-)
-@click.option(
-    "--vm-metrics/--no-vm-metrics",
-    default=True,
-    help="Metrics that have a series a VM; leave them out of large clusters.",
-)
+@watching_options
 @click.option(
     "--policy", type=click.Path(), help="A policy file over the scenario's [drs], [power]."
 )
 @click.option("--seed", type=click.IntRange(0), help="Instead of the scenario's own seed.")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds to run for.")
 @click.option("--plain", is_flag=True, help="Print lines even on a terminal.")
-@click.option(
-    "--log",
-    metavar="FILE",
-    envvar="VMOTION_LOG",
-    help="Add a line of JSON for everything that happens, when it happens; - is stderr. Without it "
-    "there are none. Also $VMOTION_LOG.",
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    envvar="VMOTION_LOG_LEVEL",
-    help="Of the log. debug tells each step of each migration. Also $VMOTION_LOG_LEVEL.",
-)
 def run(
     scenario: str,
     out: str | None,

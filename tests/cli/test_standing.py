@@ -4,22 +4,29 @@ Each test leaves every VM on and every host connected; the last ones end the clu
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 from cli.commands import vmotion
+from observe.collector import collecting
 
 from cluster.actors import places
 from cluster.actors.control import Control
 
 pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(240)]
 SILENCE_S_MAX = 90.0
+HAS_OPENTELEMETRY = bool(
+    importlib.util.find_spec("opentelemetry")
+    and importlib.util.find_spec("opentelemetry.exporter.otlp.proto.http")
+)
 LAB = """
 [scenario]
 name = "lab"
@@ -47,17 +54,30 @@ failures_tolerated = 0
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def traces():
+    """Where a collector of traces is, and what it has received; None without OpenTelemetry."""
+    if not HAS_OPENTELEMETRY:
+        yield None
+        return
+    with collecting() as (url, received):
+        yield url, received
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, traces):
     """The cluster's state directory and scenario; whatever happens it is down afterwards."""
     place = tmp_path_factory.mktemp("lab")
     scenario = place / "lab.toml"
     scenario.write_text(LAB)
     before = os.environ.get("VMOTION_STATE_DIR")
     os.environ["VMOTION_STATE_DIR"] = str(place / "state")
+    command = [sys.executable, "-m", "cluster.cli", "up", scenario, "--database", place / "lab.db"]
+    seen = ["--host-metrics", "--log", place / "lab.log", "--log-level", "debug"]
     try:
         # A process of its own: the keeper that it leaves behind is nobody's child then.
         said = subprocess.run(
-            [sys.executable, "-m", "cluster.cli", "up", scenario, "--database", place / "lab.db"],
+            [*command, *seen],
+            env={**os.environ, **({"OTEL_EXPORTER_OTLP_ENDPOINT": traces[0]} if traces else {})},
             capture_output=True,
             text=True,
             timeout=200,
@@ -99,6 +119,11 @@ def until(true, what):
 
 def all_on():
     return all(vm["power"] == "powered on" for vm in told("vm", "list"))
+
+
+def fetched(url):
+    with urllib.request.urlopen(url, timeout=30) as reply:
+        return reply.read().decode()
 
 
 def pid_of(method="process"):
@@ -154,6 +179,32 @@ def test_migrate_lists_hosts_checks_and_migrates(lab):
     again = vmotion("migrate", "vm-1", there)
     assert 1 == again.returncode
     assert f"vm-1 runs on {there} already" in again.stderr
+
+
+def test_each_host_serves_its_own_metrics_where_discovery_says(lab):
+    served = places.read("default").metrics
+    groups = json.loads(fetched(served.replace("/metrics", "/sd")))
+    targets = {group["labels"]["__meta_vmotion_host"]: group["targets"] for group in groups}
+    assert {"esx-1", "esx-2", "esx-3"} == set(targets)
+    [target] = targets["esx-1"]
+    assert 'vmotion_host_memory_bytes{host="esx-1"}' in fetched(f"http://{target}/metrics")
+    assert 'host="esx-1"' not in "".join(
+        line for line in fetched(served).splitlines() if line.startswith("vmotion_host_memory")
+    )
+
+
+def test_the_log_tells_a_migration_when_it_happens_step_by_step(lab):
+    task = told("migrate", "vm-2", another("vm-2"))
+    assert "done" == task["state"]
+
+    def lines():
+        read = [json.loads(line) for line in (lab.parent / "lab.log").read_text().splitlines()]
+        mine = [one for one in read if one.get("vm") == "vm-2" and "migration" in one]
+        return mine if any(one["event"] == "ended" for one in mine) else None
+
+    found = until(lines, "the end of the migration in the log")
+    assert 1 == len({one["migration"] for one in found})
+    assert {"Begun", "ended"} <= {one["event"] for one in found}
 
 
 def test_a_host_in_maintenance_is_empty_and_no_destination_until_it_leaves(lab):
@@ -255,7 +306,7 @@ def _failed(said):
     return said.stderr if said.returncode == 1 and "database" in said.stderr else ""
 
 
-def test_down_leaves_nothing(lab):
+def test_down_leaves_nothing(lab, traces):
     standing = places.read("default")
     said = vmotion("down")
     assert (0, "cluster default is down; nothing of it is left\n") == (said.returncode, said.stdout)
@@ -264,3 +315,5 @@ def test_down_leaves_nothing(lab):
     assert not list(places.state_directory().glob("*"))
     assert Path(standing.database).exists()
     assert 1 == vmotion("status").returncode
+    if traces:  # the last spans are sent on the way down
+        assert any("/v1/traces" in path and b"migrate vm-2" in body for path, _, body in traces[1])

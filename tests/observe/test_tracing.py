@@ -2,10 +2,9 @@
 
 import importlib.util
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from observe.collector import collecting
 
 from cluster.observe.tracing import TracingMissingError, tracing_from
 from cluster.observe.waterfall import Span
@@ -34,31 +33,10 @@ SPAN = Span(
 )
 
 
-class Collector(BaseHTTPRequestHandler):
-    """Keeps what is posted to it."""
-
-    received: list  # of the subclass that a test makes
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.received.append((self.path, self.headers.get("Content-Encoding"), body))
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        """Say nothing."""
-
-
 @pytest.fixture
 def collector():
-    handler = type("OneCollector", (Collector,), {"received": []})
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", handler.received
-        server.shutdown()
-        thread.join()
+    with collecting() as (url, received):
+        yield url, received
 
 
 @pytest.mark.parametrize(

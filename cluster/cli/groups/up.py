@@ -25,6 +25,7 @@ from cluster.cli.groups.common import (
     standing,
     stop,
 )
+from cluster.cli.options import watching_options
 from cluster.policy.state import HostState, PowerState
 
 _LOOK_S = 0.2
@@ -41,11 +42,7 @@ _DOWN_S_MAX = 60.0
     type=click.Path(dir_okay=False),
     help="VirtualCenter's database. It stays after vmotion down; without this option it goes.",
 )
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(1, 65535),
-    help="Serve Prometheus metrics on this port. Default 9400, or a free one if that is taken.",
-)
+@watching_options
 @click.option("--seed", type=click.IntRange(0), help="Instead of the scenario's own seed.")
 @click.option(
     "--wait/--no-wait", default=True, help="Return when all VMs are on, or when it has begun."
@@ -57,6 +54,10 @@ def up(
     ray_address: str | None,
     database: str | None,
     metrics_port: int | None,
+    host_metrics: bool,
+    vm_metrics: bool,
+    log: str | None,
+    log_level: str,
     seed: int | None,
     wait: bool,
     as_json: bool,
@@ -64,13 +65,15 @@ def up(
     """Start a scenario's cluster, and return while it goes on.
 
     Its clock, its clients, DRS and its timed events begin when all VMs are on; its duration
-    does not end it, vmotion down does.
+    does not end it, vmotion down does. OTEL_EXPORTER_OTLP_ENDPOINT names where traces of its
+    migrations and DRS passes go.
 
     \b
     Examples:
       vmotion up examples/quickstart.toml
       vmotion up lab.toml --cluster lab --database lab.db
-      vmotion up lab.toml --ray-address 10.0.0.1:6379
+      vmotion up lab.toml --ray-address 10.0.0.1:6379 --host-metrics
+      vmotion up lab.toml --log lab.log --log-level debug
     """
     from cluster.actors.keeper import Orders
     from cluster.cli.groups.starting import start_keeper
@@ -99,12 +102,19 @@ def up(
         keeper_began="",
         database=str(path),
         ray_address=ray_address,
+        watching=places.Watching(
+            metrics_port=metrics_port,
+            host_metrics=host_metrics,
+            vm_metrics=vm_metrics,
+            # A keeper that joins later may begin elsewhere.
+            log=log if log in (None, "-") else str(Path(log).absolute()),
+            log_level=log_level,
+        ),
     )
     orders = Orders(
         standing=wanted,
         scenario=read,
         keep_database=database is not None,
-        metrics_port=metrics_port,
     )
     console = Console(file=sys.stderr, highlight=False)
     try:
