@@ -122,7 +122,8 @@ class _Run:
         try:
             up = wait_until_up(cluster, lambda seen: self._show(seen, cluster))
             self._note_tracker(up, cluster)
-            off = [name for name, _, power in up.vms if power is PowerState.OFF]
+            later = self._scenario.arriving
+            off = [n for n, _, power in up.vms if power is PowerState.OFF and n not in later]
             if off:
                 self._failures.append(f"not powered on: {', '.join(off)}")
                 return

@@ -13,6 +13,7 @@ from cluster.inventory.model import (
     Nic,
     RuleSpec,
     TimedEvent,
+    TimedKind,
     VmSpec,
 )
 from cluster.inventory.names import LABEL_RULE, is_label
@@ -156,13 +157,35 @@ def _add_vms(draft: Draft, table: VmTable, key: Key) -> None:
     )
     draft.samples.append((key, sample))
     for index, name in enumerate(names):
+        arrives_s = _come_and_go(draft, table, name)
         draft.vms.specs[name] = replace(
             sample,
             name=name,
+            arrives_s=arrives_s,
             demand=demand.of(index, cpu_mhz=table.cpu_mhz),
             host=placed[index % len(placed)] if placed else None,
             seed=_seed(scenario.seed, name) if table.seed is None else table.seed + index,
         )
+
+
+def _come_and_go(draft: Draft, table: VmTable, name: str) -> float | None:
+    """Note when a VM is powered on and off; return when it arrives, None with the cluster."""
+    scenario = draft.tables.scenario
+    arrives_s = None if table.arrives_s is None else _drawn(table.arrives_s, scenario.seed, name, 0)
+    if arrives_s is not None:
+        draft.events.append(TimedEvent(at_s=arrives_s, kind=TimedKind.POWER_ON, vms=(name,)))
+    if table.stays_s is not None:
+        leaves_s = (arrives_s or 0.0) + _drawn(table.stays_s, scenario.seed, name, 1)
+        if leaves_s < scenario.duration_s:
+            draft.events.append(TimedEvent(at_s=leaves_s, kind=TimedKind.POWER_OFF, vms=(name,)))
+    return arrives_s
+
+
+def _drawn(times: Sequence[float], scenario_seed: int, name: str, which: int) -> float:
+    """A VM's own time between two, by its name: arrivals of a group are a Poisson process's."""
+    low, high = times
+    part = _seed(scenario_seed, f"{name}/{which}") / 2.0**63
+    return low + (high - low) * part
 
 
 def _seed(scenario_seed: int, name: str) -> int:

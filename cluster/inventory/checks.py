@@ -13,8 +13,11 @@ from cluster.inventory.groups import listed
 from cluster.inventory.model import HostSpec, PowerPlanner, Profile, TimedKind, VmSpec
 from cluster.inventory.names import suggestion
 from cluster.inventory.problems import Key
+from cluster.inventory.tables import VmTable
 
-_OF_VMS = frozenset({TimedKind.DEMAND, TimedKind.MIGRATE, TimedKind.CANCEL, TimedKind.POWER_OFF})
+_OF_VMS = frozenset(
+    {TimedKind.DEMAND, TimedKind.MIGRATE, TimedKind.CANCEL, TimedKind.POWER_ON, TimedKind.POWER_OFF}
+)
 _OF_HOSTS = frozenset({TimedKind.MAINTENANCE, TimedKind.END_MAINTENANCE, TimedKind.HOST_FAILURE})
 
 
@@ -37,6 +40,8 @@ def check(draft: Draft) -> None:
     _check_totals(draft, hosts)
     for index, event in enumerate(draft.tables.events):
         _check_event(draft, event, ("event", index))
+    for index, table in enumerate(draft.tables.vms):
+        _check_times(draft, table, ("vm", index))
     _check_scenario(draft)
     _check_power(draft)
     _check_faults(draft)
@@ -59,6 +64,21 @@ def _check_power(draft: Draft) -> None:
     if power.planner is PowerPlanner.THR_MMT and dark:
         wrong = f"thr-mmt goes by power, and {dark[0]} has no power_w"
         add(("power", "planner"), wrong, "power_w on every host")
+
+
+def _check_times(draft: Draft, table: VmTable, key: Key) -> None:
+    add, duration_s = draft.findings.add, draft.tables.scenario.duration_s
+    for name in ("arrives_s", "stays_s"):
+        times = getattr(table, name)
+        if times is not None and times[0] > times[1]:
+            wrong = f"from {times[0]:g} to {times[1]:g} is backwards"
+            add((*key, name), wrong, "the earlier time first")
+    if table.arrives_s is not None and table.arrives_s[1] >= duration_s:
+        wrong = f"{table.arrives_s[1]:g} s is not before the end of the run at {duration_s:g} s"
+        add((*key, "arrives_s"), wrong, "an earlier time, or a longer duration_s")
+    if table.arrives_s is not None and table.clients is not None:
+        wrong = "clients begin with the run, and this VM arrives later"
+        add((*key, "clients"), wrong, "no clients, or no arrives_s")
 
 
 def _check_amounts(draft: Draft, vm: VmSpec, key: Key) -> None:
@@ -136,7 +156,7 @@ def _check_own_host(draft: Draft, vm: VmSpec, key: Key, host: HostSpec) -> None:
 def _check_totals(draft: Draft, hosts: tuple[HostSpec, ...]) -> None:
     placed: dict[str, list[VmSpec]] = defaultdict(list)
     for vm in draft.vms.specs.values():
-        if vm.host is not None:
+        if vm.host is not None and vm.arrives_s is None:
             placed[vm.host].append(vm)
     for host in hosts:
         vms = placed[host.name]
@@ -151,7 +171,7 @@ def _check_totals(draft: Draft, hosts: tuple[HostSpec, ...]) -> None:
         if reserved > host.cpu_mhz:
             wrong = f"{host.name} has {host.cpu_mhz:g} MHz, {reserved:g} are reserved there"
             draft.findings.add((*key, "cpu_mhz"), wrong, f"smaller reservations of {names}")
-    needed = sum(vm.memory_mib for vm in draft.vms.specs.values())
+    needed = sum(vm.memory_mib for vm in draft.vms.specs.values() if vm.arrives_s is None)
     there = sum(host.memory_mib for host in hosts)
     if hosts and needed > there:
         wrong = f"the VMs have {needed} MiB together, the hosts {there}"

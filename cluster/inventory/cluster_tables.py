@@ -60,8 +60,8 @@ class EventTable(Table):
     kind: Annotated[TimedKind, Field(strict=False)] = Field(description="What happens.")
     vms: Names | None = Field(
         None,
-        description="Names of VMs, or patterns with `*`: for the kinds demand, migrate, cancel and "
-        "power-off.",
+        description="Names of VMs, or patterns with `*`: for the kinds demand, migrate, cancel, "
+        "power-on and power-off.",
     )
     demand: DemandShape | None = Field(
         None, description="For kind demand: the new demand; its time starts at at_s."

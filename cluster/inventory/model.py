@@ -158,6 +158,7 @@ class VmSpec:
         clustered: It shares a disk with another VM of a cluster (MSCS).
         swap_datastore: Where its swap file is; None is with its disks.
         masked_features: CPU features hidden from the guest, which it can do without.
+        arrives_s: It is off until then; None is powered on with the cluster.
     """
 
     name: str
@@ -183,6 +184,7 @@ class VmSpec:
     swap_datastore: str | None = None
     masked_features: tuple[str, ...] = ()
     restart_priority: RestartPriority = RestartPriority.MEDIUM
+    arrives_s: float | None = None
 
     @property
     def memory_bytes(self) -> int:
@@ -317,6 +319,7 @@ class TimedKind(Enum):
     DEMAND = "demand"
     MIGRATE = "migrate"
     CANCEL = "cancel"
+    POWER_ON = "power-on"
     POWER_OFF = "power-off"
     MAINTENANCE = "maintenance"
     END_MAINTENANCE = "end-maintenance"
@@ -373,3 +376,8 @@ class Scenario:
     licences: LicenceSettings = NO_LICENCES
     events: tuple[TimedEvent, ...] = ()
     directory: str = field(default=".", compare=False)
+
+    @property
+    def arriving(self) -> frozenset[str]:
+        """The VMs that are not powered on with the cluster, by name."""
+        return frozenset(vm.name for vm in self.vms if vm.arrives_s is not None)

@@ -26,6 +26,7 @@ from cluster.inventory.fields import (
     Seconds,
     Seed,
     Table,
+    Times,
     by_type,
     default_of,
 )
@@ -232,6 +233,16 @@ class VmTable(Table):
     downtime_s_max: PositiveSeconds | None = Field(
         default_of(VmSpec, "downtime_s_max"),
         description="Its own downtime limit; the cluster's if left out.",
+    )
+    arrives_s: Times | None = Field(
+        None,
+        description="It is powered on then; with [earliest, latest] each VM of a group at a time "
+        "in between. With the cluster if left out.",
+    )
+    stays_s: Times | None = Field(
+        None,
+        description="It is powered off after that time, or after one of [shortest, longest]; it "
+        "stays to the end if left out.",
     )
     restart_priority: Annotated[RestartPriority, Field(strict=False)] = Field(
         default_of(VmSpec, "restart_priority"),

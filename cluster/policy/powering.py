@@ -21,7 +21,8 @@ class Powering:
 
     def power_on_all(self) -> list[Command]:
         """VMs that name their host first, so that the others are placed around them."""
-        never_on = [vm for vm in self._state.vms.values() if vm.epoch == 0]
+        vms = self._state.vms.values()
+        never_on = [vm for vm in vms if vm.epoch == 0 and vm.spec.arrives_s is None]
         usage = Usage(self._state)
         ordered = sorted(never_on, key=lambda vm: vm.spec.host is None)
         return [command for vm in ordered for command in self._power_on(vm, usage)]

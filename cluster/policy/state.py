@@ -182,7 +182,7 @@ class ClusterState:
         return cls(
             scenario=scenario,
             hosts={spec.name: HostRecord(spec=spec) for spec in scenario.hosts},
-            vms={spec.name: VmRecord(spec=spec, demand=spec.demand) for spec in scenario.vms},
+            vms={spec.name: _record(spec) for spec in scenario.vms},
             rules=RuleBook(scenario.rules),
         )
 
@@ -228,3 +228,12 @@ class ClusterState:
         for spec in self.running():
             held[spec.vm] = tuple(dict.fromkeys((spec.source, *held[spec.vm], spec.destination)))
         return held
+
+
+def _record(spec: VmSpec) -> VmRecord:
+    """A VM before anything has started; one that arrives later is off."""
+    record = VmRecord(spec=spec, demand=spec.demand)
+    if spec.arrives_s is not None:
+        record.power = PowerState.OFF
+        record.ended_reason = f"it arrives at {spec.arrives_s:g} s"
+    return record

@@ -69,6 +69,8 @@ class Timetable:
                     commands += self._moving.request(wanted, now=now)
                 case TimedKind.CANCEL:
                     commands += self._moving.cancel(name)
+                case TimedKind.POWER_ON:
+                    commands += self._powering.request_on(name, None)
                 case TimedKind.POWER_OFF:
                     commands += self.power_off(vm, "by the scenario")
         return commands

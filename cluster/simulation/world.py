@@ -315,6 +315,8 @@ class World:
         self.fleet.place(
             self.vm_index[command.vm], self.host_index[command.host], now=self.clock.now
         )
+        if self.center.state.began_s is not None:  # until then nobody asks for anything
+            self._grant()
         started = VmStarted(vm=command.vm, epoch=command.epoch)
         self.clock.after(0.0, lambda: self._feed_only(started))
 

@@ -137,7 +137,8 @@ def up(
             _end(name)
         stop(str(error))
     _say_up(found, view, as_json)
-    off = [vm for vm, _, power in view.vms if power is PowerState.OFF]
+    later = read.arriving
+    off = [vm for vm, _, power in view.vms if power is PowerState.OFF and vm not in later]
     if off:
         stop(f"not powered on: {', '.join(off)}; vmotion vm show says why")
 
