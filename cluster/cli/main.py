@@ -34,6 +34,7 @@ _STANDING = {
     "events": (f"{_GROUPS}.events:events", "Print what has happened."),
     "tune": (f"{_GROUPS}.experiments:tune", "Search DRS policies in virtual time."),
     "compare": (f"{_GROUPS}.experiments:compare", "Simulate policies side by side."),
+    "sweep": (f"{_GROUPS}.experiments:sweep", "Simulate every combination of parameters."),
 }
 
 

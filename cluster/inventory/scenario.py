@@ -28,6 +28,7 @@ from cluster.inventory.names import NAME_RULE, is_name, slug
 from cluster.inventory.problems import Findings, Key, Problem, ScenarioProblems, key_text, shown
 from cluster.inventory.reading import read_tables
 from cluster.inventory.rule_checks import check_rules
+from cluster.inventory.settings import Setting, with_settings
 
 __all__ = ["Problem", "ScenarioProblems", "load", "loads"]
 
@@ -35,8 +36,10 @@ FILE_BYTES_MAX = 16 << 20
 _PLACE = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)$")
 
 
-def load(path: str | Path) -> Scenario:
+def load(path: str | Path, *, settings: Mapping[str, Setting] | None = None) -> Scenario:
     """Read a scenario file; traces and guests' files are looked for beside it.
+
+    `settings` are keys set from outside, instead of what the file says or besides.
 
     Raises:
         ScenarioProblems: With every mistake found, if there is one.
@@ -53,17 +56,19 @@ def load(path: str | Path) -> Scenario:
     except UnicodeDecodeError as error:
         wrong = f"is no text: byte {error.start + 1} is not UTF-8"
         raise _one(str(path), wrong, "a TOML file") from error
-    return loads(text, file=str(path), directory=path.absolute().parent)
+    return loads(text, file=str(path), directory=path.absolute().parent, settings=settings)
 
 
-def loads(text: str, *, file: str, directory: Path) -> Scenario:
+def loads(
+    text: str, *, file: str, directory: Path, settings: Mapping[str, Setting] | None = None
+) -> Scenario:
     """Read a scenario from a text; `file` is its name in messages.
 
     Raises:
         ScenarioProblems: With every mistake found, if there is one.
     """
-    document = _parse(text, file)
     findings = Findings()
+    document = with_settings(_parse(text, file), settings or {}, findings)
     draft = Draft(
         tables=read_tables(document, findings),
         shelf=TraceShelf(directory=directory),

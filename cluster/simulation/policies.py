@@ -220,7 +220,7 @@ def _choice(text: str) -> Choice:
         raise BadPolicy([f"{text!r} is no space: name=low..high or name=a,b,c"])
     name = full_name(name.strip())
     if ".." not in said:
-        return Choice(name=name, values=tuple(_value(part.strip()) for part in said.split(",")))
+        return Choice(name=name, values=tuple(read_value(part.strip()) for part in said.split(",")))
     low_text, _, high_text = said.partition("..")
     try:
         low, high = float(low_text), float(high_text)
@@ -232,7 +232,8 @@ def _choice(text: str) -> Choice:
     return Choice(name=name, low=low, high=high, whole=whole)
 
 
-def _value(text: str) -> Value:
+def read_value(text: str) -> Value:
+    """Return a value as TOML would read it: true, a number, or else text."""
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):

@@ -1,4 +1,4 @@
-"""`vmotion tune` and `compare`: which policy is better, in virtual time."""
+"""`vmotion tune`, `compare` and `sweep`: experiments in virtual time."""
 
 import click
 
@@ -88,4 +88,37 @@ def compare(
     from cluster.cli.compare import compare_command
 
     status = compare_command(policies, scenario, seeds=seeds, as_json=as_json, duration_s=duration)
+    raise SystemExit(status)
+
+
+@click.command()
+@click.argument("scenario", type=click.Path())
+@click.option(
+    "--vary",
+    multiple=True,
+    required=True,
+    metavar="NAME=A,B,C|A..B",
+    help="A key of the scenario file and its values; several times for every combination. Short: "
+    "hosts, vms (their counts), bandwidth (Mbit/s), dirty_rate (MB/s).",
+)
+@click.option("--seeds", type=click.IntRange(1), default=1, help="Simulations of each combination.")
+@click.option("--out", type=click.Path(dir_okay=False), default="sweep.parquet", help="The table.")
+@click.option("--ray-address", metavar="HOST:PORT", help="Simulate on this running Ray cluster.")
+def sweep(
+    scenario: str, vary: tuple[str, ...], seeds: int, out: str, ray_address: str | None
+) -> None:
+    """Simulate a scenario under every combination of parameters, several at once on Ray.
+
+    Leaves one Parquet table with a row a run: the parameters, the seed, and the summary's figures.
+    Ctrl-C writes the runs that have ended.
+
+    \b
+    Examples:
+      vmotion sweep my.toml --vary hosts=4,8,16 --vary vms=64,128 --out sizes.parquet
+      vmotion sweep my.toml --vary bandwidth=1000,10000 --vary dirty_rate=0,50,200 --seeds 3
+      vmotion sweep my.toml --vary drs.threshold=1..5 --vary vm.web.count=10,20
+    """
+    from cluster.cli.sweep import sweep_command
+
+    status = sweep_command(scenario, vary=vary, seeds=seeds, out=out, ray_address=ray_address)
     raise SystemExit(status)
