@@ -92,7 +92,7 @@ class Cluster:
                 isolation_s_max=scenario.ha.isolation_s_max if scenario.ha.enabled else None,
                 tracker=tracker,
             )
-        lives = {} if database is None else {"max_restarts": -1, **_here(), **_starts_first()}
+        lives = {} if database is None else {"max_restarts": -1, **_here()}
         cluster.center = ray.remote(**{**options, **lives, **named(CENTER)})(VirtualCenter).remote(
             scenario, seed=scenario.seed, database=None if database is None else str(database)
         )
@@ -208,15 +208,6 @@ def _here() -> dict[str, Any]:
 
     node = ray.get_runtime_context().get_node_id()
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
-
-
-def _starts_first() -> dict[str, Any]:
-    """Return the option that spares an actor's new process Ray's niceness.
-
-    At 15 VirtualCenter's next life would load its modules in what busy VMs leave of the cores,
-    which takes many times as long. Its class only lowers it when they are loaded.
-    """
-    return {"runtime_env": {"env_vars": {"RAY_worker_niceness": "0"}}}
 
 
 def _where(scenario: Scenario) -> dict[str, str]:
