@@ -2,12 +2,14 @@
 
     python docs/pictures.py [SCENARIO] [--at SECONDS]
 
-Needs tmux and chromium. The live view is what stands on a 110 × 27 terminal `--at` seconds
-after all VMs are up; the report is that of the same run, once it has ended.
+Needs tmux and chromium. The live view is what stands on a 110 × 34 terminal `--at` seconds
+after all VMs are up; the report is that of the same run, once it has ended, down to the end of its
+third figure. A picture is as high as what it shows.
 """
 
 import argparse
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "pictures"
-COLUMNS, LINES = 110, 27
+COLUMNS, LINES = 110, 34  # as many lines as eight migrations at once need
 SILENCE_S_MAX = 240.0
 
 
@@ -67,20 +69,38 @@ def run_in_terminal(scenario: str, out: str, at_s: float) -> str:
     return view
 
 
-def shoot(page: str, picture: Path, width: int, height: int) -> None:
-    """Take a screenshot of a page with a headless Chromium."""
+# Appended to a page: everything after the third figure goes, and the page tells how high it is then.
+SHORTENED = """
+<style>section:nth-of-type(n+4), details { display: none } body { margin: 0 }</style>
+<script>setTimeout(() => document.body.dataset.height =
+  Math.ceil(document.querySelector("main, svg").getBoundingClientRect().bottom), 3000)</script>
+"""
+
+
+def chromium(*words: str) -> str:
+    """Run a headless Chromium, which leaves nothing behind; return what it prints."""
     with tempfile.TemporaryDirectory() as profile:
-        subprocess.run(
+        return subprocess.run(
             [
                 *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
                 *("--disable-quic", "--disable-background-networking", "--disable-sync"),
                 *("--disable-component-update", "--hide-scrollbars", f"--user-data-dir={profile}"),
-                *(f"--window-size={width},{height}", "--virtual-time-budget=5000"),
-                *(f"--screenshot={picture}", page),
+                *("--virtual-time-budget=5000", *words),
             ],
             check=True,
             capture_output=True,
-        )
+            text=True,
+        ).stdout
+
+
+def shoot(page: Path, picture: Path, width: int) -> None:
+    """Take a screenshot of a page down to the end of its third figure."""
+    page.write_text(page.read_text() + SHORTENED)
+    dom = chromium(f"--window-size={width},1000", "--dump-dom", page.as_uri())
+    told = re.search(r'<body[^>]* data-height="(\d+)"', dom)
+    if told is None:
+        raise RuntimeError(f"{page} does not say how high it is")
+    chromium(f"--window-size={width},{told[1]}", f"--screenshot={picture}", page.as_uri())
 
 
 def main() -> None:
@@ -95,11 +115,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as out:
         view = run_in_terminal(options.scenario, out, options.at)
         console = Console(record=True, width=COLUMNS, file=io.StringIO())
-        console.print(Text.from_ansi(view))
-        page = Path(out) / "live.svg"
-        page.write_text(console.export_svg(title="vmotion run examples/quickstart.toml"))
-        shoot(page.as_uri(), PICTURES / "live.png", 1400, 720)
-        shoot((Path(out) / "report.html").as_uri(), PICTURES / "report.png", 1280, 1560)
+        shown = Text.from_ansi(view)
+        shown.rstrip()
+        console.print(shown)
+        page = Path(out) / "live.html"
+        drawn = console.export_svg(title="vmotion run examples/quickstart.toml")
+        page.write_text(f"<!doctype html><meta charset='utf-8'><body>{drawn}")
+        shoot(page, PICTURES / "live.png", 1400)
+        shoot(Path(out) / "report.html", PICTURES / "report.png", 1280)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class Showing:
         self._highest = 0.0
         self._samples: dict[str, HostSample] = {}
         self._rates: dict[str, tuple[float, float]] = {}
-        self._completed = self._failed = 0
+        self._completed = self._failed = self._refused = 0
         self._passes = self._recommended = self._applied = 0
 
     def look(
@@ -62,6 +62,7 @@ class Showing:
             imbalance_target=view.balance.target if view.balance.target < 1e9 else None,
             completed=self._completed,
             failed=self._failed,
+            refused=self._refused,
             queued=sum(m.started_s is None for m in view.migrations),
             drs=self._drs(view.time_s),
             problems=problems,
@@ -71,7 +72,7 @@ class Showing:
     def _happened(self, record: Record) -> None:
         match record.topic, record.what:
             case Topic.MIGRATION, "refused":
-                self._ended(False)
+                self._refused += 1
             case Topic.DRS, "pass":
                 fields = dict(record.fields)
                 recommendations, applied = fields["recommendations"], fields["applied"]

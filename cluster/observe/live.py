@@ -93,6 +93,7 @@ class LiveState:
     imbalance_target: float | None = None
     completed: int = 0
     failed: int = 0
+    refused: int = 0
     queued: int = 0
     drs: LiveDrs | None = None
     problems: tuple[str, ...] = ()
@@ -179,6 +180,7 @@ def status_line(state: LiveState) -> str:
         f"{len(state.migrations)} migrating",
         f"{state.completed} completed",
         *([f"{state.failed} failed"] if state.failed else []),
+        *([f"{state.refused} refused"] if state.refused else []),
         *([f"{state.queued} waiting"] if state.queued else []),
         *([f"imbalance {state.imbalance[-1]:.3f}"] if state.imbalance else []),
     ]
@@ -214,6 +216,8 @@ def _head(state: LiveState) -> RenderableType:
         counts.append(f"  {state.queued} waiting")
     if state.failed:
         counts.append(f"  {state.failed} failed", style="bold red")
+    if state.refused:
+        counts.append(f"  {state.refused} refused", style="yellow")
     clock = words.clock(state.time_s)
     if state.duration_s is None:
         line.add_row(Text(clock, style="bold"), counts)

@@ -54,6 +54,7 @@ def state(time_s=34.0, hosts=4, migrations=2, **changes):
             "imbalance": (0.02, 0.3, 0.2, 0.064),
             "completed": 5,
             "failed": 1,
+            "refused": 3,
             "drs": LiveDrs(passes=6, recommended=9, applied=8, next_s=38.0),
             "footnotes": ("metrics http://127.0.0.1:9400/metrics",),
         }
@@ -77,6 +78,7 @@ def test_a_picture_shows_hosts_migrations_imbalance_drs_and_events():
         "00:34 / 01:00",
         "2 migrating",
         "1 failed",
+        "3 refused",
         "112%",
         "entering maintenance",
         "esx-1 → esx-2",
@@ -144,7 +146,7 @@ def test_plain_lines_are_one_an_event_and_the_state_every_few_seconds():
     lines = console.file.getvalue().splitlines()
     assert ["00:00", "00:05", "00:10", "00:11"] == [line[:5] for line in lines]
     assert (
-        "00:00  2 migrating, 5 completed, 1 failed, imbalance 0.064, busiest esx-1 at 112% CPU"
+        "00:00  2 migrating, 5 completed, 1 failed, 3 refused, imbalance 0.064, busiest esx-1 at 112% CPU"
         == lines[0]
     )
     assert lines[3].endswith("[web-7]: a long line that would be wrapped on a narrow terminal")
