@@ -134,6 +134,12 @@ def run(
 @click.option(
     "--policy", type=click.Path(), help="A policy file over the scenario's [drs], [power]."
 )
+@click.option(
+    "--calibration",
+    type=click.Path(),
+    metavar="FILE",
+    help="Measured overheads, as benchmarks/calibrate.py saves them.",
+)
 @click.option("--seed", type=click.IntRange(0), help="Instead of the scenario's own seed.")
 @click.option(
     "--duration", type=click.FloatRange(0, min_open=True), help="Virtual seconds to run for."
@@ -160,6 +166,7 @@ def simulate(
     out: str | None,
     as_json: bool,
     policy: str | None,
+    calibration: str | None,
     seed: int | None,
     duration: float | None,
     plain: bool,
@@ -195,6 +202,7 @@ def simulate(
             out=out,
             as_json=as_json,
             policy=policy,
+            calibration=calibration,
             seed=seed,
             duration_s=duration,
             plain=plain,

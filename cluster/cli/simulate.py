@@ -16,6 +16,7 @@ from cluster.simulation.recording import Recorder
 from cluster.simulation.run import simulate
 from cluster.simulation.seat import WorldBroken
 from cluster.simulation.world import World
+from drs.cost import Calibration
 
 
 def simulate_command(
@@ -24,6 +25,7 @@ def simulate_command(
     out: str | None,
     as_json: bool,
     policy: str | None = None,
+    calibration: str | None = None,
     seed: int | None,
     duration_s: float | None,
     plain: bool,
@@ -31,7 +33,10 @@ def simulate_command(
 ) -> int:
     """Simulate a scenario and return the exit status; every error is a message, not a traceback."""
     scenario = load_scenario(path, seed=seed, duration_s=duration_s, policy=policy)
-    if scenario is None:
+    measured, problem = _calibration(calibration)
+    if problem:
+        complain(problem, BAD_INPUT)
+    if scenario is None or problem:
         return BAD_INPUT
     # The summary as JSON is stdout's alone; people watch stderr then.
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
@@ -49,7 +54,7 @@ def simulate_command(
             Path(out).mkdir(parents=True, exist_ok=True)
         progress = open_progress(console, scenario, plain=plain, clock=time.monotonic)
         with progress:
-            finished = simulate(scenario, watched=watched)
+            finished = simulate(scenario, calibration=measured, watched=watched)
         status = leave_behind(
             out,
             finished.summary,
@@ -69,7 +74,7 @@ def simulate_command(
     except WorldBroken as error:
         return complain(
             f"a promise was broken: {error}\n"
-            f"replay: {replay(path, seed=scenario.seed, duration_s=duration_s, policy=policy)}",
+            f"replay: {_replayed(path, scenario.seed, duration_s, policy, calibration)}",
             FAILED,
         )
     except OSError as error:
@@ -77,6 +82,25 @@ def simulate_command(
     if finished.interrupted:
         return complain("interrupted; the files tell what happened until then", INTERRUPTED)
     return status
+
+
+def _calibration(path: str | None) -> tuple[Calibration | None, str]:
+    """Read a calibration file; return it, or what is wrong with it."""
+    if path is None:
+        return None, ""
+    try:
+        return Calibration.load(Path(path)), ""
+    except OSError as error:
+        return None, f"{path}: {error.strerror}"
+    except ValueError as error:
+        return None, str(error)
+
+
+def _replayed(
+    path: str, seed: int, duration_s: float | None, policy: str | None, calibration: str | None
+) -> str:
+    again = replay(path, seed=seed, duration_s=duration_s, policy=policy)
+    return again if calibration is None else f"{again} --calibration {shlex.quote(calibration)}"
 
 
 def replay(path: str, *, seed: int, duration_s: float | None, policy: str | None = None) -> str:

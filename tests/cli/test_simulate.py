@@ -168,3 +168,17 @@ def test_progress_says_time_speed_and_end():
 def test_the_replaying_command_survives_a_shell():
     expected = "vmotion simulate 'my lab.toml' --seed 7 --duration 12.5"
     assert expected == replay("my lab.toml", seed=7, duration_s=12.5)
+
+
+def test_a_calibration_file_changes_what_steps_take(scenario, tmp_path):
+    slow, wrong = tmp_path / "slow.json", tmp_path / "wrong.json"
+    slow.write_text('{"prepare_s": 5.0}')
+    wrong.write_text('{"prepare_s": "long", "spare": 1}')
+    for number, more in enumerate(((), ("--calibration", slow))):
+        simulated(scenario, "--out", tmp_path / str(number), *more)
+    quick, late = (read_migrations(tmp_path / str(number))[0].duration_s for number in (0, 1))
+    assert late > quick + 4
+    said = simulated(scenario, "--calibration", wrong)
+    assert 2 == said.returncode
+    assert all(name in said.stderr for name in ("prepare_s", "spare"))
+    assert 2 == simulated(scenario, "--calibration", tmp_path / "none.json").returncode
