@@ -68,14 +68,17 @@ def tune_command(
 ) -> int:
     """Search, and leave the study, the front and the chosen policy behind; return the exit status."""
     scenario = load_scenario(path, seed=None, duration_s=None)
-    if scenario is None:
-        return BAD_INPUT
+    choices: tuple[Choice, ...] = ()
+    problems: list[str] = []
     try:
         choices = read_space(space)
-        _known(scenario, objectives)
     except BadPolicy as bad:
-        for problem in bad.problems:
-            print(f"vmotion: {problem}", file=sys.stderr)
+        problems += bad.problems
+    if scenario is not None:
+        problems += _unknown(scenario, objectives, choices)
+    for problem in problems:
+        print(f"vmotion: {problem}", file=sys.stderr)
+    if scenario is None or problems:
         return BAD_INPUT
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
     wanted = tuple(Objective(name) for name in objectives)
@@ -97,15 +100,19 @@ def tune_command(
         return complain(f"{error.filename or out}: {error.strerror}", FAILED)
 
 
-def _known(scenario: Scenario, objectives: Sequence[str]) -> None:
-    """Refuse what a run of this scenario cannot tell.
-
-    Raises:
-        BadPolicy: If it cannot.
-    """
+def _unknown(scenario: Scenario, objectives: Sequence[str], choices: Sequence[Choice]) -> list[str]:
+    """Return which objectives runs of this scenario, under these policies, do not tell or compare."""
+    problems = []
     dark = [host.name for host in scenario.hosts if not host.power_w]
     if Objective.ENERGY_KWH.value in objectives and dark:
-        raise BadPolicy([f"energy_kwh is not known: {dark[0]} has no power_w"])
+        problems.append(f"energy_kwh is not known: {dark[0]} has no power_w")
+    varied = any(choice.name == "drs.window_s" for choice in choices)
+    if Objective.IMBALANCE.value in objectives and varied:
+        problems.append(
+            "imbalance is of the demand over drs.window_s, so it does not compare two windows: "
+            "--objective unmet"
+        )
+    return problems
 
 
 def _study(

@@ -52,6 +52,29 @@ def test_a_space_with_mistakes_is_told_before_anything_starts(scenario, tmp_path
     assert not out.exists()
 
 
+def test_what_is_wrong_with_the_scenario_and_the_space_is_told_at_once(tmp_path):
+    broken, bad = tmp_path / "broken.toml", tmp_path / "bad.toml"
+    broken.write_text(SCENARIO.replace("cpu_mhz = 2000", "cpu_mhz = 0"))
+    bad.write_text("[drs]\nthreshhold = 1\n")
+    done = vmotion("tune", broken, "--space", "thresold=1..5")
+    assert 2 == done.exit_code
+    assert all(word in done.stderr for word in ("cpu_mhz", "thresold"))
+    done = vmotion("compare", bad, broken)
+    assert 2 == done.exit_code
+    assert all(word in done.stderr for word in ("cpu_mhz", "threshhold"))
+
+
+def test_objectives_that_say_nothing_are_refused(scenario):
+    done = vmotion(
+        "tune",
+        scenario,
+        *("--space", "window_s=60,300", "--objective", "imbalance", "--objective", "energy_kwh"),
+    )
+    assert 2 == done.exit_code
+    assert "esx-1 has no power_w" in done.stderr
+    assert "does not compare two windows" in done.stderr
+
+
 def test_compare_shows_the_scenarios_own_policy_beside_the_others(scenario, tmp_path):
     calm = tmp_path / "calm.toml"
     calm.write_text("[drs]\nthreshold = 1\n")
