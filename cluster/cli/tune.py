@@ -88,9 +88,11 @@ def tune_command(
         directory.mkdir(parents=True, exist_ok=True)
         study = _study(directory, scenario, wanted, seeds, choices)
         namespace = f"vmotion-tune-{secrets.token_hex(4)}"
-        with ray_session(ray_address, namespace=namespace):
-            search = _Search(scenario, choices, wanted, seeds, study, console)
-            interrupted = search.go(trials)
+        search = _Search(scenario, choices, wanted, seeds, study, console)
+        interrupted = False
+        if search.ended < trials:
+            with ray_session(ray_address, namespace=namespace):
+                interrupted = search.go(trials)
         return _leave(search, directory, console, as_json=as_json, interrupted=interrupted)
     except BadPolicy as bad:
         return complain("; ".join(bad.problems), BAD_INPUT)
@@ -170,17 +172,17 @@ class _Search:
         self._seeds = seeds
         self._console = console
         self._running: dict[int, Attempt] = {}
-        self._fan: FanOut[tuple[float, ...]] = FanOut(one_seed)
+        over = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+        self.ended = len(study.get_trials(deepcopy=False, states=over))
+        if self.ended:
+            console.print(f"{self.ended} trials of an earlier search are there")
 
     def go(self, trials: int) -> bool:
-        """Make so many trials more, what an earlier call has made counted; return whether Ctrl-C came."""
-        over = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-        done = len(self.study.get_trials(deepcopy=False, states=over))
-        if done:
-            self._console.print(f"{done} trials of an earlier search are there")
-        ended = done
+        """Go on until there are so many trials in all, on the Ray at hand; return whether Ctrl-C came."""
+        self._fan: FanOut[tuple[float, ...]] = FanOut(one_seed)
+        ended = self.ended
         try:
-            if not done:
+            if not ended:
                 # The scenario's own policy comes first: what is found has to be better than it.
                 self.study.enqueue_trial(self._own())
             while ended < trials or self._running:
