@@ -73,8 +73,12 @@ class Lab:
         tracker: TrackerKind | None = None,
         hosts: int = 2,
         ha: bool = False,
+        database: Path | None = None,
     ) -> None:
-        """Start the cluster, and return when every VM runs where its spec says."""
+        """Start the cluster, and return when every VM runs where its spec says.
+
+        With a database VirtualCenter begins again when it dies.
+        """
         memory_mib = 2 * sum(vm.memory_mib for vm in vms) + 1024
         specs = tuple(
             HostSpec(
@@ -99,7 +103,7 @@ class Lab:
                 stall_s_max=_STALL_S_MAX,
             ),
         )
-        self.cluster = Cluster.launch(self.scenario, tracker=tracker)
+        self.cluster = Cluster.launch(self.scenario, tracker=tracker, database=database)
         try:
             wait_until_up(self.cluster, _say_problems)
             # The scenario's clock alone: its clients stay silent, we probe ourselves.
