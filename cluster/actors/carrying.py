@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
 from cluster.actors.background import Background
+from cluster.actors.births import create_host_again
 from cluster.actors.replies import Handle
 from cluster.actors.reports import HostReport, MigrationProgress
 from cluster.migration.spec import MigrationSpec, not_begun
@@ -37,6 +38,7 @@ from cluster.policy.messages import (
     SetShares,
     Solve,
     SolveFailed,
+    StartHost,
     StartMigration,
     TakeOver,
     TellPeerLost,
@@ -86,6 +88,8 @@ class Carrier:
                 work.spawn(_told(hosts[host].power_off, vm))
             case FailHost(host=host):
                 ray.kill(hosts[host])  # `_watch` tells the Center
+            case StartHost(host=host):
+                work.spawn(self._start_host(host, work))
             case StartMigration(spec=spec):
                 work.spawn(self._migrate(spec))
             case CancelMigration(migration=migration, source=source):
@@ -167,6 +171,8 @@ class Carrier:
                 await host.lifeline.remote()
                 return  # it was stopped
             except ActorDiedError as error:
+                if self.hosts[name] is not host:
+                    return  # it has been begun anew meanwhile
                 node = self.reports[name].facts.node
                 alive = await asyncio.get_running_loop().run_in_executor(None, node_alive, node)
                 if alive:
@@ -179,6 +185,16 @@ class Carrier:
                 await asyncio.sleep(_SUSPECT_S)
             except RayError:
                 await asyncio.sleep(_ASK_AGAIN_S)
+
+    async def _start_host(self, name: str, work: Background) -> None:
+        state = self._center.state
+        node = state.links.nodes.get(name, "")
+        loop = asyncio.get_running_loop()
+        if not await loop.run_in_executor(None, node_alive, node):
+            self._feed(HostFailed(host=name, reason="its node is not there"))
+            return
+        self.hosts[name] = create_host_again(state.hosts[name].spec, state.scenario, node=node)
+        await self.connect(name, ray.get_runtime_context().current_actor, work)
 
     async def _power_on(self, command: PowerOn) -> None:
         record = self._center.state.vms[command.vm]

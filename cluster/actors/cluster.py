@@ -9,11 +9,11 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayError
 
-from cluster.actors.host import Host
+from cluster.actors.births import ACTOR, create_host
 from cluster.actors.line_rates import measure_lines
 from cluster.actors.load import Books, Load
 from cluster.actors.named import CENTER, LICENCES, LOAD, host_name
-from cluster.actors.nodes import on_node, ray_nodes
+from cluster.actors.nodes import ray_nodes
 from cluster.actors.replies import Handle
 from cluster.actors.verifying import Audit
 from cluster.actors.views import ClusterView
@@ -27,7 +27,6 @@ from cluster.policy.nodes import plan_hosts
 # A whole cluster is silent for so long only if Ray cannot start its workers.
 _SILENCE_S_MAX = 120.0
 _STOP_S_MAX = 20.0
-_CALLS_AT_ONCE_MAX = 1000
 
 
 class ClusterFailed(Exception):
@@ -71,25 +70,18 @@ class Cluster:
         """
         cluster = cls(scenario)
         plan = _where(scenario)
-        options: dict[str, Any] = {
-            "num_cpus": 0,
-            "max_restarts": 0,
-            "max_task_retries": 0,
-            "max_concurrency": _CALLS_AT_ONCE_MAX,
-            **({"lifetime": "detached"} if detached else {}),
-        }
+        lifetime = {"lifetime": "detached"} if detached else {}
+        options: dict[str, Any] = {**ACTOR, **lifetime}
 
         def named(name: str) -> dict[str, str]:
             return {} if database is None else {"name": name}
 
-        host_class = ray.remote(**options)(Host)
         for spec in scenario.hosts:
-            cluster.hosts[spec.name] = host_class.options(
-                scheduling_strategy=on_node(plan[spec.name]), **named(host_name(spec.name))
-            ).remote(
+            cluster.hosts[spec.name] = create_host(
                 spec,
-                sample_s=scenario.sample_s,
-                isolation_s_max=scenario.ha.isolation_s_max if scenario.ha.enabled else None,
+                scenario,
+                node=plan[spec.name],
+                options={**lifetime, **named(host_name(spec.name))},
                 tracker=tracker,
             )
         lives = {} if database is None else {"max_restarts": -1, **_here()}
@@ -196,10 +188,20 @@ class Cluster:
                 ray.kill(first, no_restart=True)
         with contextlib.suppress(ValueError):
             ray.kill(ray.get_actor(LICENCES))
-        stops = [host.stop.remote() for host in self.hosts.values()]
+        hosts = [*self.hosts.values(), *self._connected_again()]
+        stops = [host.stop.remote() for host in hosts]
         ray.wait(stops, num_returns=len(stops), timeout=_STOP_S_MAX)
-        for host in self.hosts.values():
+        for host in hosts:
             ray.kill(host, no_restart=True)
+
+    def _connected_again(self) -> list[Handle]:
+        """Return the hosts that VirtualCenter began anew after their death."""
+        found: list[Handle] = []
+        for name, known in self.hosts.items():
+            with contextlib.suppress(ValueError):  # it has no name, or is dead
+                if (host := ray.get_actor(host_name(name))) != known:
+                    found.append(host)
+        return found
 
 
 def _here() -> dict[str, Any]:

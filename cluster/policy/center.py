@@ -24,6 +24,7 @@ from cluster.policy.messages import (
     FeaturesTicked,
     FeaturesUnticked,
     HostConnected,
+    HostConnectRequested,
     HostFailed,
     HostReconfigured,
     LicenceServerBack,
@@ -46,6 +47,7 @@ from cluster.policy.messages import (
     Restarted,
     SolveFailed,
     Started,
+    StartHost,
     Stopping,
     Ticked,
     Topic,
@@ -144,6 +146,8 @@ class Center:
                 return self._power(event)
             case HostConnected():
                 return self._host_connected(event, now)
+            case HostConnectRequested(host=host):
+                return self._connect(host)
             case HostFailed():
                 return self._hosts_failed([(event.host, event.reason)], now)
             case NodeLost():
@@ -222,6 +226,16 @@ class Center:
             *self._power_on_if_all_known(),
             *self._room_came(now),
         ]
+
+    def _connect(self, name: str) -> list[Command]:
+        host = self.state.hosts.get(name)
+        if host is not None and host.state is HostState.NOT_RESPONDING and not self._stopping:
+            host.state = HostState.STARTING
+            return [StartHost(host=name)]
+        why = "there is no such host" if host is None else f"it is {host.state.value}"
+        text = f"{name}: {'the cluster is stopping' if self._stopping else why}"
+        fields = (("host", name),)
+        return [Record(topic=Topic.HOST, what="connect_refused", text=text, fields=fields)]
 
     def _power_on_if_all_known(self) -> list[Command]:
         """Placement needs to know every host, as there or as lost."""

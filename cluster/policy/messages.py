@@ -51,6 +51,13 @@ class NodeLost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostConnectRequested:
+    """Somebody wants a host back that does not respond; it comes empty."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MaintenanceRequested:
     """Somebody wants a host empty. `wait`: also while some VMs cannot go; else give up then."""
 
@@ -301,6 +308,7 @@ Wish = (
     MigrationRequested
     | VMotionConfigured
     | CancelRequested
+    | HostConnectRequested
     | MaintenanceRequested
     | MaintenanceCancelled
     | MaintenanceEnded
@@ -341,6 +349,7 @@ Event = (
     | HostConnected
     | HostFailed
     | NodeLost
+    | HostConnectRequested
     | MaintenanceRequested
     | MaintenanceCancelled
     | MaintenanceEnded
@@ -395,6 +404,13 @@ class PowerOff:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailHost:
     """Let a host die with every VM on it, as the scenario wants; `HostFailed` follows."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartHost:
+    """Begin a lost host's process anew, where it was; answered by `HostConnected` or `HostFailed`."""
 
     host: str
 
@@ -526,6 +542,7 @@ Command = (
     PowerOn
     | PowerOff
     | FailHost
+    | StartHost
     | StartMigration
     | CancelMigration
     | TellPeerLost

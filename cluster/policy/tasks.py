@@ -17,6 +17,7 @@ from cluster.policy.messages import (
     DrsConfigured,
     FeaturesTicked,
     FeaturesUnticked,
+    HostConnectRequested,
     HostReconfigured,
     LicenceServerBack,
     LicenceServerLost,
@@ -137,6 +138,13 @@ KINDS: Mapping[type, Kind] = MappingProxyType(
             done=("aborted", "refused"),
             failed=("completed", "lost", "cancel_refused"),
             subject="vm",
+        ),
+        HostConnectRequested: _kind(
+            "connect host",
+            Topic.HOST,
+            done=("connected",),
+            failed=("connect_refused", "failed"),
+            subject="host",
         ),
         MaintenanceRequested: _kind(
             "maintenance enter",
@@ -333,6 +341,7 @@ def _subject(wish: Wish) -> str:
             | CancelRequested(vm=name)
             | PowerOnRequested(vm=name)
             | PowerOffRequested(vm=name)
+            | HostConnectRequested(host=name)
             | MaintenanceRequested(host=name)
             | MaintenanceCancelled(host=name)
             | MaintenanceEnded(host=name)

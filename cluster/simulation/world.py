@@ -44,6 +44,7 @@ from cluster.policy.messages import (
     SetShares,
     Solve,
     Started,
+    StartHost,
     StartMigration,
     Stopping,
     TakeOver,
@@ -275,6 +276,8 @@ class World:
                 self._power_off(vm)
             case FailHost(host=host):
                 self.clock.after(0.0, lambda: self.fail_host(host))
+            case StartHost(host=host):
+                self.clock.after(0.0, lambda: self.repair_host(host))
             case StartMigration(spec=spec):
                 self._start_migration(spec)
             case CancelMigration(migration=migration):

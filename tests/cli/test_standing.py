@@ -22,6 +22,7 @@ from cluster.actors import places
 from cluster.actors.control import Control
 
 pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(240)]
+ROOT = Path(__file__).parents[2]
 SILENCE_S_MAX = 90.0
 HAS_OPENTELEMETRY = bool(
     importlib.util.find_spec("opentelemetry")
@@ -166,6 +167,21 @@ def test_unknown_names_are_answered_with_the_nearest_ones(lab):
         assert f"did you mean {near}" in said.stderr or near in said.stderr
 
 
+def test_names_are_completed_in_a_bash_that_is_set_up_as_the_page_says(lab):
+    setup = 'eval "$(_VMOTION_COMPLETE=bash_source vmotion)"'
+    assert setup in (ROOT / "docs" / "operating.md").read_text()
+    typed = "COMP_WORDS=(vmotion migrate vm-1 esx); COMP_CWORD=3; _vmotion_completion vmotion"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    said = subprocess.run(
+        ["bash", "-c", f'{setup}; {typed}; echo "${{COMPREPLY[*]}}"'],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=SILENCE_S_MAX,
+    )
+    assert ("esx-1 esx-2 esx-3\n", "") == (said.stdout, said.stderr)
+
+
 def test_migrate_lists_hosts_checks_and_migrates(lab):
     there = another("vm-1")
     hosts = told("migrate", "vm-1")
@@ -265,6 +281,18 @@ def test_a_killed_hosts_vms_run_elsewhere_and_it_is_named(lab):
     until(lambda: all_on() and where("vm-3") != host, "the restart of vm-3")
 
     assert any(f"{host} is not responding" in line for line in told("status")["problems"])
+
+
+def test_a_lost_host_is_connected_again_empty_and_takes_vms(lab):
+    host = next(one["name"] for one in told("host", "list") if one["state"] == "not responding")
+    before = told("vm", "show", "vm-3")
+    back = told("host", "connect", host)
+    assert ("done", f"{host} connected") == (back["state"], back["text"])
+    assert [] == told("host", "show", host)["vm_names"]
+    assert before["epoch"] == told("vm", "show", "vm-3")["epoch"]
+    assert 0 == vmotion("migrate", "vm-3", host).returncode
+    again = vmotion("host", "connect", host)
+    assert (1, f"vmotion: {host}: it is connected\n") == (again.returncode, again.stderr)
 
 
 def test_events_are_also_in_the_database_for_other_tools(lab):

@@ -9,13 +9,16 @@ from cluster.policy.ha import Suspicion, failover_slots, restart_order
 from cluster.policy.messages import (
     FeaturesUnticked,
     HostConnected,
+    HostConnectRequested,
     HostFailed,
     MigrationEnded,
     NodeLost,
     PowerOff,
     PowerOn,
+    StartHost,
     Ticked,
     VmEnded,
+    VmStarted,
 )
 from cluster.policy.ownership import Record as Owner
 from cluster.policy.state import HostState, PowerState
@@ -214,3 +217,47 @@ def test_admission_control_keeps_the_room_of_a_host_free():
     assert "2 slots of 512 MiB are left, 3 are needed" in hand.state.vms["v2"].ended_reason
     # What it was kept for: a restart does not ask.
     assert 1 == len(restarts(fails(hand, "a")))
+
+
+# A host that comes back.
+
+
+def lost_and_restarted() -> Hand:
+    hand = protected(vm("v", "a"))
+    fails(hand, "a")
+    hand.send(VmStarted(vm="v", epoch=2))
+    return hand
+
+
+def test_a_lost_host_is_begun_anew_when_somebody_asks():
+    hand = lost_and_restarted()
+    assert [StartHost(host="a")] == hand.acts(HostConnectRequested(host="a"))
+    assert HostState.STARTING is hand.state.hosts["a"].state
+    hand.send(HostConnected(host="a", serves_faults=True))
+    assert (HostState.CONNECTED, "b") == (hand.state.hosts["a"].state, hand.where()["v"])
+
+
+def test_a_host_that_does_not_come_is_lost_again_and_may_be_asked_for_again():
+    hand = lost_and_restarted()
+    hand.send(HostConnectRequested(host="a"))
+    assert ["a: it is starting"] == hand.notes(HostConnectRequested(host="a"))
+    assert ["a failed: died"] == hand.notes(HostFailed(host="a", reason="died"))
+    assert [StartHost(host="a")] == hand.acts(HostConnectRequested(host="a"))
+
+
+def test_a_host_that_is_there_is_not_begun_anew():
+    assert ["b: it is connected"] == lost_and_restarted().notes(HostConnectRequested(host="b"))
+
+
+def test_what_runs_on_a_host_that_is_back_under_an_older_epoch_is_ended_there():
+    hand = lost_and_restarted()
+    back = HostConnected(host="a", serves_faults=True, running=(("v", 1),))
+    assert [PowerOff(vm="v", host="a")] == hand.acts(back)
+    assert ("b", 2) == (hand.where()["v"], hand.state.vms["v"].epoch)
+
+
+def test_a_lost_vm_that_found_no_room_restarts_on_the_host_that_is_back():
+    hand = protected(vm("v", "a", memory_mib=600), vm("w", "b", memory_mib=600), hosts="ab")
+    assert {} == restarts(fails(hand, "a"))
+    hand.send(HostConnectRequested(host="a"))
+    assert {"v": ("a", 2)} == restarts(hand.send(HostConnected(host="a", serves_faults=True)))

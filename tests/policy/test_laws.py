@@ -27,6 +27,7 @@ from cluster.policy.messages import (
     FeaturesUnticked,
     GrantCommit,
     HostConnected,
+    HostConnectRequested,
     HostFailed,
     LicenceServerBack,
     LicenceServerLost,
@@ -128,6 +129,10 @@ class Anything(RuleBasedStateMachine):
     @rule(name=st.sampled_from(HOSTS), serves=st.booleans())
     def host_connects(self, name, serves):
         self.feed(HostConnected(host=name, serves_faults=serves))
+
+    @rule(name=st.sampled_from(HOSTS))
+    def somebody_connects_a_host(self, name):
+        self.feed(HostConnectRequested(host=name))
 
     @rule(name=st.sampled_from(HOSTS))
     def node_is_lost(self, name):

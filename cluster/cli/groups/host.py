@@ -7,19 +7,22 @@ from rich.table import Table
 from cluster.actors.views import ClusterView
 from cluster.cli.groups.common import (
     CENTER,
+    ask,
     cluster_option,
     complete_hosts,
     json_option,
     known_host,
     print_json,
     reach,
+    wait_option,
 )
 from cluster.cli.groups.status import host_row
+from cluster.policy.messages import HostConnectRequested
 
 
 @click.group()
 def host() -> None:
-    """Look at hosts."""
+    """Look at hosts, and connect lost ones again."""
 
 
 @host.command("list")
@@ -51,6 +54,25 @@ def list_hosts(cluster: str | None, as_json: bool) -> None:
             one.facts.tracker.value if one.facts else "",
         )
     Console(highlight=False).print(table)
+
+
+@host.command("connect")
+@click.argument("name", shell_complete=complete_hosts)
+@wait_option
+@cluster_option
+@json_option
+def connect_host(name: str, wait: bool, cluster: str | None, as_json: bool) -> None:
+    """Begin the process of a host that does not respond anew, where it was.
+
+    It comes back empty: its VMs were lost with it, and run elsewhere if HA restarted them.
+
+    \b
+    Example:
+      vmotion host connect esx-1
+    """
+    with reach(cluster) as control:
+        known_host(control, name)
+        ask(control, HostConnectRequested(host=name), wait=wait, as_json=as_json)
 
 
 @host.command("show")
