@@ -10,7 +10,7 @@ import time
 
 from ray.exceptions import RayError
 
-from cluster.actors.replies import Answered, Handle, Moved, NotHere
+from cluster.actors.replies import Answered, Handle, Moved, NotHere, Place
 
 _PAUSE_S = 0.01
 # Without any answer for this long the VM counts as unreachable.
@@ -26,6 +26,8 @@ class VmClient:
 
     Attributes:
         epoch: Of the VM that answered last.
+        born: The epoch under which that VM was booted: with another one than before, HA has
+            restarted it, and it remembers no request of before.
         moving_soon: It said that it is about to move.
     """
 
@@ -38,6 +40,7 @@ class VmClient:
         self._next: Handle = None
         self._number = 0
         self.epoch = 0
+        self.born = 0
         self.moving_soon = False
 
     def forget_place(self) -> None:
@@ -106,7 +109,7 @@ class VmClient:
         end_s = time.monotonic() + _SILENCE_S_MAX
         while True:
             try:
-                found = await self._center.locate.remote(self._vm)
+                found: Place | None = await self._center.locate.remote(self._vm)
             except RayError as error:
                 if time.monotonic() > end_s:
                     raise TimeoutError(f"VirtualCenter has not told where {self._vm} is") from error
@@ -114,7 +117,7 @@ class VmClient:
                 continue
             if found is None:
                 raise VmOff(f"{self._vm} is off")
-            self._handle, self.epoch = found
+            self._handle, self.epoch, self.born = found.vm, found.epoch, found.born
             return
 
     def _expect(self, then: Handle | None) -> None:

@@ -26,6 +26,8 @@ class Books:
     Attributes:
         gaps: By the epoch that a migration led to.
         latency_s_max: The slowest answer to a client's request.
+        restarts: How often HA has restarted it; the accounts are of its last life alone, as
+            it has forgotten the others.
         off: Why they stopped early; empty if the VM was there to the end.
     """
 
@@ -33,6 +35,7 @@ class Books:
     accounts: list[ClientAccount]
     gaps: dict[int, Gaps]
     latency_s_max: float
+    restarts: int
     off: str
 
 
@@ -64,9 +67,8 @@ class Load:
 
     async def counts(self) -> tuple[int, int]:
         """Return requests sent and answered so far, by all clients and probes."""
-        accounts = [a for load in self._vms.values() for a in load.accounts]
-        sent = sum(a.operations_sent + a.probes_sent for a in accounts)
-        return sent, sum(a.answered for a in accounts)
+        loads = self._vms.values()
+        return sum(load.sent for load in loads), sum(load.answered for load in loads)
 
     async def finish(self) -> list[Books]:
         """Let every request under way be answered, stop, and hand over the books."""
@@ -97,7 +99,7 @@ class _VmLoad:
 
     def __init__(self, spec: VmSpec, load: Load) -> None:
         self.meter = GapMeter()
-        self.accounts: list[ClientAccount] = []
+        self._lines: list[_Line] = []
         self._spec = spec
         self._load = load
         self._latency_s_max = 0.0
@@ -116,21 +118,29 @@ class _VmLoad:
         await asyncio.gather(self._watching, return_exceptions=True)
         return Books(
             vm=self._spec.name,
-            accounts=self.accounts,
+            accounts=[one.account for one in self._lines if one.born == self._born],
             gaps=self.meter.all_gaps(),
             latency_s_max=self._latency_s_max,
+            restarts=max((one.restarts for one in self._lines), default=0),
             off=self._off,
         )
 
-    def _open(self, client: str) -> tuple[VmClient, ClientAccount]:
-        account = ClientAccount()
-        self.accounts.append(account)
-        return VmClient(self._spec.name, client=client, center=self._load.center), account
+    @property
+    def sent(self) -> int:
+        return sum(one.sent for one in self._lines)
 
-    async def _ask(self, client: VmClient, account: ClientAccount, request: object) -> None:
-        account.note_sent(request, now_s=time.monotonic())
-        answer = await client.call(request)
-        account.note_answered(request, answer, now_s=time.monotonic())
+    @property
+    def answered(self) -> int:
+        return sum(one.answered for one in self._lines)
+
+    @property
+    def _born(self) -> int:
+        return max((one.born for one in self._lines), default=0)
+
+    def _open(self, client: str) -> "_Line":
+        line = _Line(VmClient(self._spec.name, client=client, center=self._load.center))
+        self._lines.append(line)
+        return line
 
     async def _talk(self, index: int) -> None:
         """Send requests at the client's rate, never two at once; a late one is not made up for."""
@@ -139,13 +149,13 @@ class _VmLoad:
         source = RequestSource(
             program, dict(self._spec.guest.params), client=index, seed=self._load.seed
         )
-        client, account = self._open(f"client-{index}")
+        line = self._open(f"client-{index}")
         interval_s = 1.0 / self._spec.clients.rate_hz
         due = time.monotonic() + random.Random(index).random() * interval_s
         while await self._wait(due - time.monotonic()):
             began = time.monotonic()
             try:
-                await self._ask(client, account, source.next())
+                await line.ask(source.next())
             except VmOff as off:
                 self._off = str(off)
                 return
@@ -165,23 +175,24 @@ class _VmLoad:
     async def _watch(self) -> None:
         """Probe while the VM migrates, and only then: probes cost what clients cost."""
         watcher = VmClient(self._spec.name, client="watcher", center=self._load.center)
-        prober, account = self._open("prober")
+        prober = self._open("prober")
         try:
             while not self._load.stopping.is_set():
                 await watcher.moving()
                 self._in_probe = True
-                await self._probe(prober, account)
+                await self._probe(prober)
                 self._in_probe = False
                 watcher.forget_place()
         except VmOff as off:
             self._off = str(off)
 
-    async def _probe(self, prober: VmClient, account: ClientAccount) -> None:
+    async def _probe(self, line: "_Line") -> None:
+        prober = line.client
         until = time.monotonic() + _PROBE_S_MAX
         before: int | None = None
         moved = False
         while (now := time.monotonic()) < until and not self._load.stopping.is_set():
-            await self._ask(prober, account, Special.PROBE)
+            await line.ask(Special.PROBE)
             self.meter.answered(time.monotonic(), epoch=prober.epoch)
             before = prober.epoch if before is None else before
             if prober.epoch > before and not moved:
@@ -190,3 +201,37 @@ class _VmLoad:
                 break  # rolled back
             await asyncio.sleep(max(0.0, now + self._load.probe_interval_s - time.monotonic()))
         self.meter.drained()
+
+
+class _Line:
+    """One client, and its account with the VM's present life."""
+
+    def __init__(self, client: VmClient) -> None:
+        self.client = client
+        self.account = ClientAccount()
+        self.born = 0
+        self.restarts = 0
+        self._before = (0, 0)
+
+    @property
+    def sent(self) -> int:
+        """Of all lives."""
+        return self._before[0] + self.account.operations_sent + self.account.probes_sent
+
+    @property
+    def answered(self) -> int:
+        """Of all lives."""
+        return self._before[1] + self.account.answered
+
+    async def ask(self, request: object) -> None:
+        """Ask and keep account. What a new life answers is the first entry of a new account."""
+        sent_s = time.monotonic()
+        self.account.note_sent(request, now_s=sent_s)
+        answer = await self.client.call(request)
+        if self.born not in (0, self.client.born):
+            self.restarts += 1
+            self._before = (self.sent - 1, self.answered)
+            self.account = ClientAccount()
+            self.account.note_sent(request, now_s=sent_s)
+        self.born = self.client.born
+        self.account.note_answered(request, answer, now_s=time.monotonic())

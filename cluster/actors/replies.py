@@ -43,6 +43,19 @@ class NotHere:
 Reply = Answered | Moved | NotHere
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a VM runs.
+
+    Attributes:
+        born: The epoch under which it was booted; with another one its memory is new.
+    """
+
+    vm: Handle
+    epoch: int
+    born: int
+
+
 class CenterDown(Exception):
     """VirtualCenter cannot work; the message says why, and what cures it."""
 

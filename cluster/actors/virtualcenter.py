@@ -22,7 +22,7 @@ from cluster.actors.chronicle import Chronicle, Kind
 from cluster.actors.licence_server import LicenceLink
 from cluster.actors.named import host_name
 from cluster.actors.priority import goes_first
-from cluster.actors.replies import CenterDown, Handle
+from cluster.actors.replies import CenterDown, Handle, Place
 from cluster.actors.reports import HostSample, MigrationProgress, Verification
 from cluster.actors.showing import cluster_view, licence_view, vm_view
 from cluster.actors.views import (
@@ -142,20 +142,25 @@ class VirtualCenter:
         """Ask for a VM's migration to be stopped."""
         self._feed(CancelRequested(vm=vm))
 
-    async def locate(self, vm: str) -> tuple[Handle, int] | None:
-        """Return where a VM runs and its epoch; None if it is off.
+    async def locate(self, vm: str) -> Place | None:
+        """Return where a VM runs, when it has started; None if it is off.
+
+        One that HA is to restart is waited for; without room for it, it is off.
 
         Raises:
-            TimeoutError: If its host has not told yet where its process is.
+            TimeoutError: If it is starting, or its host has not told yet where its process is.
         """
         end_s = time.monotonic() + _PLACE_S_MAX
+        record = self._center.state.vms.get(vm)
         while time.monotonic() < end_s:
-            record = self._center.state.vms.get(vm)
-            if record is None or record.power is not PowerState.ON:
+            if record is None or (record.power is PowerState.OFF and not record.restart_wanted):
                 return None
-            if (handle := self._carrier.vms.get(vm)) is not None:
-                return handle, record.epoch
+            handle = self._carrier.vms.get(vm)
+            if record.power is PowerState.ON and handle is not None:
+                return Place(vm=handle, epoch=record.epoch, born=record.born)
             await asyncio.sleep(_PLACE_PAUSE_S)
+        if record is not None and record.power is PowerState.OFF:
+            return None
         raise TimeoutError(f"the place of {vm} is not known yet")
 
     async def host_of(self, vm: str) -> Handle:

@@ -229,8 +229,7 @@ class _Run:
             if found:
                 self._fail(f"{audit.vm}: {', '.join(found)}")
         for book in books:
-            if book.off:
-                text = f"{book.vm}: its clients stopped early, {book.off}"
+            for text in _said_of(book):
                 row = EventRow(time_s=self._duration_s, kind=EventKind.NOTE, text=text, vm=book.vm)
                 self._recorder.note(row)
                 self._screen.note(row)
@@ -251,6 +250,18 @@ class _Run:
             lost_requests=sum(audit.settlement.lost for audit in self._audits),
             duplicated_requests=sum(audit.settlement.duplicated for audit in self._audits),
         )
+
+
+def _said_of(book: Books) -> list[str]:
+    """Return what is worth knowing of a VM's clients and is no failure of theirs."""
+    said = []
+    if book.restarts:
+        times = "once" if book.restarts == 1 else f"{book.restarts} times"
+        text = "what its clients asked before is compared with nothing"
+        said.append(f"{book.vm}: restarted {times} without its memory, {text}")
+    if book.off:
+        said.append(f"{book.vm}: its clients stopped early, {book.off}")
+    return said
 
 
 def _count(number: int, what: str) -> list[str]:

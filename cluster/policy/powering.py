@@ -84,7 +84,8 @@ class Powering:
         name = vm.spec.name
         epoch = self._state.ownership.next_epoch(name)
         self._state.ownership.claim(name, epoch=epoch, source=None, host=host)
-        vm.epoch, vm.power, vm.ended_reason = epoch, PowerState.STARTING, ""
+        vm.epoch = vm.born = epoch
+        vm.power, vm.ended_reason = PowerState.STARTING, ""
         self._state.place(vm, host)
         vm.restart_wanted = False
         self._lost.pop(name, None)

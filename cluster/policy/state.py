@@ -81,6 +81,7 @@ class VmRecord:
 
     Attributes:
         host: Where it runs or starts; None when it is off. Only `ClusterState.place` sets it.
+        born: The epoch under which it was booted last; with a later one its memory is new.
         samples: (time_s, demand MHz, granted MHz) within the window of DRS.
         moved_at_s: Of its last migration's end.
         off_wanted: Why it is to be powered off when its migration has ended; "" is not.
@@ -93,6 +94,7 @@ class VmRecord:
     power: PowerState = PowerState.STARTING
     host: str | None = None
     epoch: int = 0
+    born: int = 0
     samples: deque[tuple[float, float, float]] = field(default_factory=deque)
     moved_at_s: float = float("-inf")
     ended_reason: str = ""

@@ -8,7 +8,8 @@ from actors.building import GIGABIT, filled, host, scenario, vm
 from cluster.inventory.model import Mode
 from cluster.memory.tracker import TrackerKind
 from cluster.migration.messages import SendDirty, Succeeded
-from cluster.migration.spec import Result
+from cluster.migration.spec import Result, Trigger
+from cluster.policy.messages import Asked, MigrationRequested, VmReconfigured
 from cluster.policy.state import PowerState
 
 
@@ -30,6 +31,24 @@ MODES = [
     for mode in Mode
     if mode is Mode.PRECOPY or kind is TrackerKind.WRITE_PROTECT
 ]
+
+
+def test_an_iso_that_is_attached_on_the_way_stops_a_migration_before_its_commit(launch):
+    hosts = [host(name, rate_bytes_per_second=GIGABIT) for name in "ab"]
+    watch = launch(scenario(hosts, [filled("big", on="a", mib=64)]))
+    center = watch.cluster.center
+    # VirtualCenter hears the one right after the other; a round over the link takes half a second.
+    center.request_migration.remote(
+        MigrationRequested(vm="big", destination="b", trigger=Trigger.USER)
+    )
+    iso = VmReconfigured(vm="big", changes=(("local_devices", ("CD/DVD drive 1",)),))
+    center.ask.remote(Asked(key="iso", by="test", wish=iso))
+    (ended,) = watch.until_ended(1)
+
+    assert (Result.ABORTED, "a") == (ended.outcome.result, watch.where("big"))
+    assert "CD/DVD drive 1" in ended.outcome.error
+    assert ended.outcome.precopy_bytes > 0
+    watch.finish()
 
 
 @pytest.mark.parametrize(("tracker", "mode"), MODES, indirect=["tracker"], ids=str)

@@ -8,7 +8,7 @@ import ray
 from actors.building import host, scenario, vm
 
 from cluster.inventory.demand import Constant, Steps
-from cluster.inventory.model import TimedEvent, TimedKind
+from cluster.inventory.model import HaSettings, TimedEvent, TimedKind
 from cluster.policy.state import PowerState
 
 RAISES = """
@@ -86,8 +86,8 @@ def test_guests_that_do_not_start_are_all_named_with_the_reason(launch, tmp_path
 
 def test_a_killed_vm_process_is_reported_and_the_host_goes_on(launch):
     watch = launch(scenario([host("a"), host("b")], [vm("x", on="a"), vm("y", on="a")]))
-    handle, _ = ray.get(watch.cluster.center.locate.remote("x"))
-    pid = ray.get(handle.process.remote())
+    place = ray.get(watch.cluster.center.locate.remote("x"))
+    pid = ray.get(place.vm.process.remote())
     os.kill(pid, signal.SIGKILL)
     watch.until(lambda w: "x" in off(w))
     watch.migrate("y", "b")
@@ -100,8 +100,8 @@ def test_a_killed_vm_process_is_reported_and_the_host_goes_on(launch):
 
 def test_a_dead_host_takes_its_vms_with_it_and_no_others(launch):
     watch = launch(scenario([host("a"), host("b")], [vm("x", on="a"), vm("y", on="b")]))
-    handle, _ = ray.get(watch.cluster.center.locate.remote("x"))
-    pid = ray.get(handle.process.remote())
+    place = ray.get(watch.cluster.center.locate.remote("x"))
+    pid = ray.get(place.vm.process.remote())
     ray.kill(watch.cluster.hosts["a"])
     watch.until(lambda w: "x" in off(w))
 
@@ -111,6 +111,31 @@ def test_a_dead_host_takes_its_vms_with_it_and_no_others(launch):
     assert not os.path.exists(f"/proc/{pid}")
     _, audits = watch.finish()
     assert [("y", 0)] == [(audit.vm, audit.settlement.lost) for audit in audits]
+
+
+def test_clients_of_a_vm_that_ha_restarted_go_on_with_its_new_life(launch):
+    ha = HaSettings(enabled=True, failures_tolerated=0)
+    watch = launch(scenario([host("a"), host("b")], [vm("x", on="a")], ha=ha))
+    first = ray.get(watch.cluster.center.locate.remote("x"))
+    watch.until(lambda w: answered(w) > 0)
+    ray.kill(watch.cluster.hosts["a"])
+    watch.until(lambda w: w.where("x") == "b")
+    second = ray.get(watch.cluster.center.locate.remote("x"))
+    before = answered(watch)
+    watch.until(lambda w: answered(w) > before)
+    books, audits = watch.finish()
+
+    assert [(1, 1), (2, 2)] == [(place.epoch, place.born) for place in (first, second)]
+    assert "x restarts on b, without its memory" in watch.story()
+    assert [("", 1)] == [(book.off, book.restarts) for book in books]
+    assert [("", 0, 0, 0)] == [
+        (a.error, a.mismatched_pages, a.settlement.lost, a.settlement.duplicated) for a in audits
+    ]
+    assert 0 < audits[0].settlement.answered < answered(watch)
+
+
+def answered(watch):
+    return ray.get(watch.cluster.load.counts.remote())[1]
 
 
 def test_state_too_large_to_travel_stops_the_migration_and_not_the_vm(launch, tmp_path):
