@@ -105,7 +105,7 @@ def test_a_dead_host_takes_its_vms_with_it_and_no_others(launch):
     ray.kill(watch.cluster.hosts["a"])
     watch.until(lambda w: "x" in off(w))
 
-    gone_by = time.monotonic() + 20
+    gone_by = time.monotonic() + 60
     while os.path.exists(f"/proc/{pid}") and time.monotonic() < gone_by:
         time.sleep(0.1)
     assert not os.path.exists(f"/proc/{pid}")
