@@ -8,6 +8,8 @@ from drs.packing import Headroom, pack
 from drs.rules import Affinity
 
 ON, OFF = HostState.CONNECTED, HostState.STANDBY
+# Named here, so that no test moves with the defaults.
+BAND = {"deviations": 1.0, "high_ratio": 0.95, "target_ratio": 0.88, "low_ratio": 0.8}
 
 
 def cluster(placement, demand, states, **fields) -> Snapshot:
@@ -26,7 +28,8 @@ def cluster(placement, demand, states, **fields) -> Snapshot:
 
 
 def packed(snapshot, deviation=0.0, **fields):
-    return pack(snapshot, Headroom(**fields), deviation=np.full(len(snapshot.vms), deviation))
+    headroom = Headroom(**{**BAND, **fields})
+    return pack(snapshot, headroom, deviation=np.full(len(snapshot.vms), deviation))
 
 
 def test_the_smallest_vm_that_is_enough_leaves_a_full_host():
@@ -76,7 +79,7 @@ def test_a_managed_pass_orders_the_moves_and_says_why():
     plan = manage(
         snapshot,
         Policy(cooldown_s=0.0),
-        PowerRequest(deviation_mhz=np.zeros(3)),
+        PowerRequest(deviation_mhz=np.zeros(3), headroom=Headroom(**BAND)),
         now=0.0,
         rng=np.random.default_rng(0),
         budget=StepBudget(steps=100),
