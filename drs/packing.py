@@ -27,10 +27,10 @@ STAND_BY_MAX = 3  # in one pass: each evacuation is a burst of migrations
 class Headroom:
     """When a host is too full, how full it may be made, and when one fewer would do."""
 
-    deviations: float = 1.0
-    high_ratio: float = 0.95
-    target_ratio: float = 0.88
-    low_ratio: float = 0.80
+    deviations: float = 0.2
+    high_ratio: float = 0.94
+    target_ratio: float = 0.83
+    low_ratio: float = 0.67
     hosts_on_min: int = 1
 
 

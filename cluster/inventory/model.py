@@ -264,10 +264,10 @@ class PowerSettings:
 
     enabled: bool = False
     planner: PowerPlanner = PowerPlanner.DPM
-    deviations: float = 1.0
-    high_ratio: float = 0.95
-    target_ratio: float = 0.88
-    low_ratio: float = 0.80
+    deviations: float = 0.2
+    high_ratio: float = 0.94
+    target_ratio: float = 0.83
+    low_ratio: float = 0.67
     hosts_on_min: int = 1
 
 

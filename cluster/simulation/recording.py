@@ -17,6 +17,7 @@ from cluster.observe.record import (
 from cluster.observe.rounds import RoundRow, round_rows
 from cluster.observe.story_rows import event_row, refused_row
 from cluster.policy.messages import Record
+from cluster.policy.state import HostState
 from cluster.simulation.evenness import Evenness
 from cluster.simulation.fleet import OFF, FloatArray
 from cluster.simulation.world import World
@@ -81,6 +82,8 @@ class Recorder:
     def sampled(self, world: World, demand_mhz: FloatArray, granted_mhz: FloatArray) -> None:
         """Take the sample that has just been reported: a row a host."""
         now, fleet, network = world.clock.now, world.fleet, world.network
+        # An enum's value is a call: once a state and not once a host.
+        words = {id(state): state.value for state in HostState}
         interval_s = max(now - self._sampled_s, 1e-9)
         self._sampled_s = now
         self._evenness.sampled(now, demand_mhz, fleet.host != OFF)
@@ -99,7 +102,7 @@ class Recorder:
                 vms=vms,
                 tx_bytes_per_second=tx,
                 rx_bytes_per_second=rx,
-                state=record.state.value,
+                state=words[id(record.state)],
                 imbalance=imbalance,
             )
             for record, cpu, memory, vms, tx, rx in zip(
