@@ -154,7 +154,7 @@ def main() -> int:
     parser.add_argument("--times", type=int, help="of each kind, instead of the script's own")
     options = parser.parse_args()
     kinds = KINDS[:3] if options.quick else KINDS
-    times = options.times or (1 if options.quick else 3)
+    times = options.times or (1 if options.quick else 2)
     found: dict[Kind, list[Recovery]] = {}
     runs = [kind for kind in kinds for _ in range(times)]
     with ray_lab():
