@@ -56,12 +56,10 @@ class Orders:
 
     Attributes:
         scenario: None to join a cluster that runs already, on somebody's Ray.
-        keep_database: It was named by the user, and stays after the cluster.
     """
 
     standing: places.Standing
     scenario: Scenario | None
-    keep_database: bool
 
 
 class Keeper:
@@ -207,7 +205,7 @@ def main() -> int:
         status = 1
     else:
         status = 0
-    places.forget(standing.name, database_too=not orders.keep_database)
+    places.forget(standing.name, database_too=not standing.keeps_database)
     return status
 
 

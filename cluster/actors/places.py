@@ -66,6 +66,11 @@ class Standing:
         """Whether its keeper lives."""
         return began(self.keeper) == self.keeper_began != ""
 
+    @property
+    def keeps_database(self) -> bool:
+        """Whether its database was named by the user, elsewhere, and stays after the cluster."""
+        return Path(self.database).parent != place_of(self.name)
+
 
 def began(pid: int) -> str:
     """Return when a process began, as the kernel counts; "" if it is not there, or dead."""

@@ -116,3 +116,9 @@ def test_a_state_directory_that_cannot_be_made_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("VMOTION_STATE_DIR", str(tmp_path / "file"))
     with pytest.raises(places.BadPlace, match="set VMOTION_STATE_DIR"):
         places.claim(standing())
+
+
+def test_a_database_of_its_own_goes_with_a_cluster_whoever_keeps_it_and_a_named_one_stays(tmp_path):
+    own = standing(database=str(places.place_of("lab") / "vmotion.db"))
+    named = standing(database=str(tmp_path / "lab.db"))
+    assert (False, True) == (own.keeps_database, named.keeps_database)

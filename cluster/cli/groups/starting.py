@@ -53,7 +53,7 @@ def start_keeper(orders: Orders) -> places.Standing:
 
 def join(standing: places.Standing) -> places.Standing:
     """Give a cluster on somebody's Ray another keeper: the one it had has died."""
-    return start_keeper(Orders(standing=standing, scenario=None, keep_database=True))
+    return start_keeper(Orders(standing=standing, scenario=None))
 
 
 def end_keeper(standing: places.Standing, *, silence_s_max: float) -> bool:

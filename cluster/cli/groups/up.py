@@ -111,11 +111,7 @@ def up(
             log_level=log_level,
         ),
     )
-    orders = Orders(
-        standing=wanted,
-        scenario=read,
-        keep_database=database is not None,
-    )
+    orders = Orders(standing=wanted, scenario=read)
     console = Console(file=sys.stderr, highlight=False)
     try:
         with console.status(f"starting cluster {name}: Ray") as status:
@@ -229,8 +225,7 @@ def _end(cluster: str | None) -> str:
 
     found = standing(cluster)
     if not found.alive and found.ray_address is None:
-        kept = Path(found.database).parent != places.place_of(found.name)
-        places.forget(found.name, database_too=not kept)
+        places.forget(found.name, database_too=not found.keeps_database)
         return found.name
     if found.ready:
         with reach(found.name) as control, contextlib.suppress(NotReached):
