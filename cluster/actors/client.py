@@ -28,7 +28,7 @@ class VmClient:
         epoch: Of the VM that answered last.
         born: The epoch under which that VM was booted: with another one than before, HA has
             restarted it, and it remembers no request of before.
-        moving_soon: It said that it is about to move.
+        on_the_move: It said that it is about to move, or that its memory is still arriving.
     """
 
     def __init__(self, vm: str, *, client: str, center: Handle) -> None:
@@ -41,7 +41,7 @@ class VmClient:
         self._number = 0
         self.epoch = 0
         self.born = 0
-        self.moving_soon = False
+        self.on_the_move = False
 
     def forget_place(self) -> None:
         """Ask VirtualCenter for the VM's place before the next call."""
@@ -62,7 +62,7 @@ class VmClient:
             reply = await self._ask(payload)
             match reply:
                 case Answered():
-                    self.epoch, self.moving_soon = reply.epoch, reply.moving
+                    self.epoch, self.on_the_move = reply.epoch, reply.moving
                     self._expect(reply.then)
                     return reply.answer
                 case Moved(to=to):

@@ -13,6 +13,7 @@ _FIELDS = np.dtype(
         ("demand_mhz", np.float64),
         ("granted_mhz", np.float64),
         ("throttle_ratio", np.float64),
+        ("arriving", np.float64),
         # Written by the VM.
         ("guest_s", np.float64),
         ("steps", np.uint64),
@@ -32,7 +33,8 @@ def create_control_page(name: str) -> int:
 class ControlPage:
     """The fields by name.
 
-    Attributes (host): `demand_mhz`; `granted_mhz` of it; `throttle_ratio` of that taken away.
+    Attributes (host): `demand_mhz`; `granted_mhz` of it; `throttle_ratio` of that taken away;
+    `arriving` is not 0 while memory of a running VM is still on its way.
     Attributes (VM): `guest_s` of guest time granted; `steps`; `requests`; `overruns` of the
     quantum; the longest step; `behind_s` of guest time dropped because the machine itself
     was too slow.

@@ -97,7 +97,7 @@ class DestinationEnd:
         counting = asyncio.create_task(self._count_urgent(late))
         try:
             await self._puller.bring_ahead(
-                late.install, ahead_bytes=self._ahead_bytes, all_read=self._note_all_read
+                self._install_late, ahead_bytes=self._ahead_bytes, all_read=self._note_all_read
             )
             await late.wait_complete()
         finally:
@@ -135,6 +135,12 @@ class DestinationEnd:
             self._settle_soon()
         return missing
 
+    def _install_late(self, batch: Batch) -> None:
+        assert self._late is not None
+        pages = self._late.install(batch)
+        # Not waited for: what the source does with it is its own affair.
+        self._source.arrived.remote(self._migration, pages)
+
     def _note_all_read(self) -> None:
         self._all_read, self._read_s = True, time.monotonic()
 
@@ -156,6 +162,7 @@ class DestinationEnd:
 
     async def _settle(self, late: LateMemory, sweep: "asyncio.Future[None]") -> None:
         await sweep
+        self.vm.control.put("arriving", 0.0)
         served = await asyncio.get_running_loop().run_in_executor(None, late.settle)
         if self._flipped:
             served.survives_process_s = max(self._read_s - self._resumed_s, 0.0)
@@ -181,6 +188,7 @@ class DestinationEnd:
         if header is not None:
             late.install(header.unpacked())
         self._flipped = True
+        self.vm.control.put("arriving", 1.0)
 
     async def _take_last(self, last: Batch | None) -> None:
         """Store the last pages; they are hashed when the VM runs again."""

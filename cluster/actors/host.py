@@ -29,7 +29,7 @@ from cluster.actors.replies import Handle
 from cluster.actors.reports import HostFacts, HostReport, RunningVm, Verification
 from cluster.actors.scheduling import Scheduler
 from cluster.actors.source_end import SourceEnd
-from cluster.actors.verifying import Audit, audit_guest, compare_memory
+from cluster.actors.verifying import Audit, audit_guest
 from cluster.actors.vm_link import Doorstep, VmGone, VmRefused
 from cluster.actors.wire import Header
 from cluster.guests.clients import ClientAccount
@@ -419,6 +419,11 @@ class Host:
         if (found := self._outgoing.get(migration)) is not None:
             await found[0].leave(nbytes)
 
+    async def arrived(self, migration: str, pages: Pages) -> None:
+        """Learn which pages of the remainder the destination has: they can be given back."""
+        if (found := self._outgoing.get(migration)) is not None:
+            await found[0].arrived(pages)
+
     async def still_missing(self, migration: str, pages: Pages) -> None:
         """Send these pages again, and no others: the destination has what is not named."""
         self._outgoing[migration][0].still_missing(pages)
@@ -606,7 +611,7 @@ class Host:
             "migration_ended", spec.id, outcome, tuple(machine.story), verifying=moved
         )
         if moved:
-            await self._verify(spec, vm, destination)
+            await self._verify(end, destination)
         if vm.power is Power.OFF:
             vm.free()
 
@@ -614,15 +619,13 @@ class Host:
         if machine.state.phase not in _SWITCHOVER:  # nothing that is not needed, while it stands
             self._center.migration_progressed.remote(end.seen(machine.state))
 
-    async def _verify(self, spec: MigrationSpec, vm: LocalVm, destination: Handle) -> None:
+    async def _verify(self, end: SourceEnd, destination: Handle) -> None:
         """Keep the frozen memory until each page is known to have arrived as it was."""
-        error, mismatched, served = "", 0, None
+        spec, error, mismatched, served = end.spec, "", 0, None
         try:
             noted, served = await destination.noted.remote(spec.id)
             if spec.verify:
-                mismatched = await asyncio.get_running_loop().run_in_executor(
-                    None, compare_memory, vm.memory, vm.populated(), noted
-                )
+                mismatched = await end.mismatched(noted)
         except RayError as lost:
             error = f"{spec.destination} did not answer: {lost}"
         found = Verification(

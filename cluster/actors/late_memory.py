@@ -84,12 +84,12 @@ class LateMemory:
         here = here[self._states[here] != CLAIMED]
         self._map(here)
 
-    def install(self, batch: Batch) -> int:
-        """Store and map those pages of a batch that nobody else has brought; return how many."""
+    def install(self, batch: Batch) -> Pages:
+        """Store and map those pages of a batch that nobody else has brought; return them."""
         with self._ledger.locked():
             states = self._states[batch.pages]
             mine = states == MISSING
-            pages = batch.pages[mine]
+            pages: Pages = batch.pages[mine]
             self._states[pages] = CLAIMED
         if CLAIMED in states:
             self._kept.append(batch)  # the pager may lose what it has claimed
@@ -102,7 +102,7 @@ class LateMemory:
         self.hashes[zeros] = ZERO_PAGE_HASH
         self._states[pages] = INSTALLED
         self._map(pages)
-        return len(pages)
+        return pages
 
     async def wait_complete(self) -> None:
         """Return when no page is missing.

@@ -13,7 +13,7 @@ from cluster.guests.clients import ClientAccount, GapMeter, Gaps, RequestSource
 from cluster.guests.registry import load_guest
 from cluster.inventory.model import VmSpec
 
-# Probing goes on for so long after the VM has answered from its new place.
+# Probing goes on for so long after all of the VM's memory has come to its new place.
 _PROBE_AFTER_S = 0.5
 # A migration that is not heard of for so long has ended without a switchover.
 _PROBE_S_MAX = 600.0
@@ -188,16 +188,16 @@ class _VmLoad:
 
     async def _probe(self, line: "_Line") -> None:
         prober = line.client
-        until = time.monotonic() + _PROBE_S_MAX
+        until = last = time.monotonic() + _PROBE_S_MAX
         before: int | None = None
         moved = False
         while (now := time.monotonic()) < until and not self._load.stopping.is_set():
             await line.ask(Special.PROBE)
             self.meter.answered(time.monotonic(), epoch=prober.epoch)
             before = prober.epoch if before is None else before
-            if prober.epoch > before and not moved:
-                moved, until = True, time.monotonic() + _PROBE_AFTER_S
-            if not moved and not prober.moving_soon:
+            if prober.epoch > before and (prober.on_the_move or not moved):
+                moved, until = True, min(time.monotonic() + _PROBE_AFTER_S, last)
+            if not moved and not prober.on_the_move:
                 break  # rolled back
             await asyncio.sleep(max(0.0, now + self._load.probe_interval_s - time.monotonic()))
         self.meter.drained()

@@ -16,7 +16,7 @@ class Answered:
 
     Attributes:
         epoch: Of the VM that answered; a client learns from it that the VM has moved.
-        moving: The VM is about to move.
+        moving: The VM is about to move, or its memory is still arriving.
         then: Where to, to be warmed up; None while that is not known.
     """
 

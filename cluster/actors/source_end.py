@@ -16,10 +16,13 @@ from cluster.actors.pulling import Waybill
 from cluster.actors.replies import Handle
 from cluster.actors.reports import MigrationProgress
 from cluster.actors.touching import map_early, touch_store
+from cluster.actors.verifying import compare_memory
 from cluster.actors.vm_link import VmGone, VmLink, VmRefused
 from cluster.actors.wire import PAYLOAD_BYTES_MAX
 from cluster.inventory.model import Mode
+from cluster.memory.frozen import Frozen
 from cluster.memory.guest_memory import Pages, Runs, create_memory, map_memory
+from cluster.memory.hashes import Hashes
 from cluster.memory.page_server import marks_bytes
 from cluster.memory.pagers import PagerFailed, PageServer, PageSource
 from cluster.memory.transfer import Batch, Outbox
@@ -57,6 +60,9 @@ _LISTEN_S = 1.0
 # The VM's own page is written for each request and touched first of all: it goes with the
 # state, like other devices' registers, and costs a flip no fault.
 _HEADER: Pages = np.zeros(1, dtype=np.int64)
+# Pages sent before the stun that are given back with each batch that arrives after it: 4 MiB,
+# whose hashes take a quarter of a millisecond.
+_ACROSS_AT_ONCE = 1024
 # Runs of touched pages that a preparation names; finer ones are joined.
 _RUNS_MAX = 1024
 
@@ -102,6 +108,11 @@ class SourceEnd:
         self._preparing = False
         self._heard_s = 0.0
         self._there: Handle = None
+        self._frozen: Frozen | None = None
+        # Precopied pages that can be given back with the next batch, and who does it now.
+        self._across: Pages = np.empty(0, dtype=np.int64)
+        self._giving = asyncio.Lock()
+        self._closed = False
         self._peer: VmLink | None = None
         self._state = b""
 
@@ -198,8 +209,30 @@ class SourceEnd:
         self._fetched[pages] = 0
         self._outbox.owe_only(pages)
 
+    async def arrived(self, pages: Pages) -> None:
+        """Give back pages of the remainder that the destination has, and some sent before them."""
+        async with self._giving:
+            frozen = self._frozen
+            if frozen is None or self._closed:
+                return
+            now, self._across = np.split(self._across, [min(_ACROSS_AT_ONCE, len(self._across))])
+            for part in (pages, now):
+                await asyncio.get_running_loop().run_in_executor(None, frozen.give_back, part)
+
+    async def mismatched(self, noted: Hashes) -> int:
+        """Return how many pages arrived otherwise than they were when the VM was stunned."""
+        async with self._giving:
+            frozen = self._frozen or self._freeze()
+            return await asyncio.get_running_loop().run_in_executor(
+                None, compare_memory, frozen, noted
+            )
+
+    def _freeze(self) -> Frozen:
+        return Frozen(self.vm.memory, self.vm.populated(), hashed=self.spec.verify)
+
     def close(self) -> None:
         """Stop serving pages and hang up; safe to call twice."""
+        self._closed = True
         if self._peer is not None:
             self._peer.close()
             self._peer = None
@@ -313,7 +346,8 @@ class SourceEnd:
         return self._sent(command.seq, scanned - began, copied - scanned)
 
     async def _announce(self) -> None:
-        await self._say("announce", self._outbox.owed())
+        owed, began = self._outbox.owed(), time.monotonic()
+        await asyncio.gather(self._say("announce", owed), self._until_sent(owed.nbytes, began))
 
     async def _reach(self, peer: PeerAddress | None) -> None:
         """Connect to the destination; without it the switchover takes Ray calls."""
@@ -342,11 +376,15 @@ class SourceEnd:
         scanned = time.monotonic()
         if command.bitmap_only:
             header = self._outbox.ahead(_HEADER)
-            await self._say("finish", Switchover(state=self._state, missing=new, last=header))
+            sent_bytes = new.nbytes + len(self._state) + header.wire_bytes
+            await asyncio.gather(
+                self._say("finish", Switchover(state=self._state, missing=new, last=header)),
+                self._until_sent(sent_bytes, scanned),
+            )
             return Succeeded(
                 reply_to=command.seq,
                 pages_dirty=self._outbox.owed_count(),
-                sent_bytes=new.nbytes + len(self._state) + header.wire_bytes,
+                sent_bytes=sent_bytes,
                 scan_s=scanned - began,
             )
         owed_bytes = PAGE_BYTES * self._outbox.begin_remainder()
@@ -365,6 +403,11 @@ class SourceEnd:
 
     async def _send_remainder(self, command: SendRemainder) -> Answer:
         self._outbox.begin_remainder()
+        if self._frozen is None:
+            self._frozen = self._freeze()
+            self._across = np.setdiff1d(
+                self.vm.populated(), self._outbox.owed(), assume_unique=True
+            )
         await self._destination.pull_remainder.remote(self.spec.id)
         self._outbox.confirm()
         fetched = int(self._fetched_count[0])

@@ -258,7 +258,8 @@ class Vcpu(threading.Thread):
             self._answered.move_to_end(call.client)
             while len(self._answered) > _CLIENTS_MAX:
                 self._answered.popitem(last=False)
-        return Answered(answer=answer, epoch=self._epoch, moving=self._moving, then=self._then)
+        moving = self._moving or self._control.get("arriving") != 0.0
+        return Answered(answer=answer, epoch=self._epoch, moving=moving, then=self._then)
 
     def _fail(self, error: Exception) -> None:
         """The guest raised: this VM is over, and only this one."""

@@ -14,9 +14,9 @@ from cluster.guests.memory_map import PROBES_ANSWERED, bind, header, make_guest
 from cluster.guests.registry import load_guest
 from cluster.guests.replay import ReplayError, compare_pages, merge, replay
 from cluster.inventory.model import VmSpec
-from cluster.memory.guest_memory import Mapping, Pages
+from cluster.memory.frozen import Frozen
+from cluster.memory.guest_memory import Mapping
 from cluster.memory.hashes import Hashes
-from cluster.memory.transfer import frozen_hashes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +38,9 @@ class Audit:
     error: str = ""
 
 
-def compare_memory(frozen: Mapping, populated: Pages, noted: Hashes) -> int:
+def compare_memory(frozen: Frozen, noted: Hashes) -> int:
     """Return how many pages arrived otherwise than they were when the source was stunned."""
-    return int(np.count_nonzero(frozen_hashes(frozen, populated) != noted))
+    return int(np.count_nonzero(frozen.hashes() != noted))
 
 
 def audit_guest(

@@ -19,6 +19,7 @@ from cluster.page import PAGE_BYTES as PAGE_BYTES
 # From <linux/mman.h>, Linux 5.14 and later.
 _MADV_POPULATE_READ = 22
 _MADV_POPULATE_WRITE = 23
+_MADV_REMOVE = 9  # frees what backs the pages, for everybody who maps them
 # A call on so many pages holds the memory map for a few milliseconds.
 _POPULATE_PAGES_AT_ONCE = 4096
 
@@ -105,16 +106,24 @@ def populated_pages(fd: int, nbytes: int) -> Pages:
 
 def allocate(memory: Mapping, runs: Runs) -> None:
     """Allocate and map runs of pages without changing them, where the kernel can."""
-    _populate(memory, runs, _MADV_POPULATE_WRITE)
+    _advise(memory, runs, _MADV_POPULATE_WRITE)
 
 
 def map_allocated(memory: Mapping, runs: Runs) -> None:
     """Map runs of pages that the file holds, so that reading them here faults no more."""
-    _populate(memory, runs, _MADV_POPULATE_READ)
+    _advise(memory, runs, _MADV_POPULATE_READ)
 
 
-def _populate(memory: Mapping, runs: Runs, advice: int) -> None:
-    """Give an advice about runs of pages; it only saves time later, so a refusal ends it."""
+def free_pages(memory: Mapping, pages: Pages) -> None:
+    """Make holes of `pages` (ascending), for everybody who maps the memory, where the kernel can."""
+    if len(pages):
+        breaks = np.flatnonzero(np.diff(pages) != 1) + 1
+        runs = tuple((int(run[0]), int(run[-1]) + 1) for run in np.split(pages, breaks))
+        _advise(memory, runs, _MADV_REMOVE)
+
+
+def _advise(memory: Mapping, runs: Runs, advice: int) -> None:
+    """Give an advice about runs of pages; it only saves time or memory, so a refusal ends it."""
     if sys.platform != "linux":
         return
     libc = ctypes.CDLL(None)  # CDLL lets go of the GIL

@@ -253,12 +253,3 @@ class Intake:
     def _clear(self, zeros: Pages) -> None:
         stale = zeros[self._memory.pages[zeros].any(axis=1)] if len(zeros) else zeros
         self._memory.pages[stale] = 0
-
-
-def frozen_hashes(memory: Mapping, populated: Pages) -> Hashes:
-    """Return the hash of every page of memory that nobody writes; holes are not read."""
-    hashes: Hashes = np.full(len(memory.pages), ZERO_PAGE_HASH, dtype=np.uint64)
-    for start in range(0, len(populated), 4096):
-        pages = populated[start : start + 4096]
-        hashes[pages] = hash_pages(memory.pages[pages])
-    return hashes

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cluster.memory.frozen import Frozen
 from cluster.memory.guest_memory import (
     PAGE_BYTES,
     allocate,
@@ -15,7 +16,7 @@ from cluster.memory.guest_memory import (
     populated_runs,
 )
 from cluster.memory.hashes import ZERO_PAGE_HASH
-from cluster.memory.transfer import Batch, DamagedBatch, Intake, Outbox, frozen_hashes
+from cluster.memory.transfer import Batch, DamagedBatch, Intake, Outbox
 
 PAGES = 400
 
@@ -120,7 +121,7 @@ def test_what_is_installed_is_what_was_read_and_is_noted_as_it_lies_in_memory(me
         intake.install_hashed(batch)
 
     assert np.array_equal(source.flat, here.flat)
-    assert np.array_equal(frozen_hashes(source, np.arange(PAGES)), intake.hashes)
+    assert np.array_equal(Frozen(source, np.arange(PAGES), hashed=True).hashes(), intake.hashes)
     assert 90 == outbox.zero_pages == np.count_nonzero(intake.hashes == ZERO_PAGE_HASH)
 
 
