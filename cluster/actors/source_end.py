@@ -212,23 +212,30 @@ class SourceEnd:
     async def arrived(self, pages: Pages) -> None:
         """Give back pages of the remainder that the destination has, and some sent before them."""
         async with self._giving:
-            frozen = self._frozen
-            if frozen is None or self._closed:
-                return
-            now, self._across = np.split(self._across, [min(_ACROSS_AT_ONCE, len(self._across))])
-            for part in (pages, now):
-                await asyncio.get_running_loop().run_in_executor(None, frozen.give_back, part)
+            if not self._closed:
+                await asyncio.get_running_loop().run_in_executor(None, self._give_back, pages)
+
+    def _give_back(self, pages: Pages) -> None:
+        if self._frozen is None:
+            self._across = self._outbox.across(self.vm.populated())
+        frozen = self._freeze()
+        now, self._across = np.split(self._across, [min(_ACROSS_AT_ONCE, len(self._across))])
+        frozen.give_back(pages)
+        frozen.give_back(now)
 
     async def mismatched(self, noted: Hashes) -> int:
         """Return how many pages arrived otherwise than they were when the VM was stunned."""
         async with self._giving:
-            frozen = self._frozen or self._freeze()
             return await asyncio.get_running_loop().run_in_executor(
-                None, compare_memory, frozen, noted
+                None, lambda: compare_memory(self._freeze(), noted)
             )
 
     def _freeze(self) -> Frozen:
-        return Frozen(self.vm.memory, self.vm.populated(), hashed=self.spec.verify)
+        """Begin to give memory back, if that has not begun: holes made later were pages."""
+        if self._frozen is None:
+            populated = self.vm.populated()
+            self._frozen = Frozen(self.vm.memory, populated, hashed=self.spec.verify)
+        return self._frozen
 
     def close(self) -> None:
         """Stop serving pages and hang up; safe to call twice."""
@@ -403,11 +410,6 @@ class SourceEnd:
 
     async def _send_remainder(self, command: SendRemainder) -> Answer:
         self._outbox.begin_remainder()
-        if self._frozen is None:
-            self._frozen = self._freeze()
-            self._across = np.setdiff1d(
-                self.vm.populated(), self._outbox.owed(), assume_unique=True
-            )
         await self._destination.pull_remainder.remote(self.spec.id)
         self._outbox.confirm()
         fetched = int(self._fetched_count[0])

@@ -206,6 +206,12 @@ class Outbox:
         """Return how many pages were written since the round began."""
         return self._tracker.count()
 
+    def across(self, pages: Pages) -> Pages:
+        """Return those of `pages` that are not owed."""
+        with self._lock:
+            found: Pages = pages[~self._owed[pages]]
+            return found
+
     def owed_count(self) -> int:
         """Return how many pages are owed, as far as they have been harvested."""
         with self._lock:

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from cluster.memory.frozen import Frozen
 from cluster.memory.guest_memory import (
     PAGE_BYTES,
     create_memory,
@@ -14,7 +15,7 @@ from cluster.memory.guest_memory import (
     populated_pages,
 )
 from cluster.memory.tracker import ShadowTracker, TrackerKind, WriteProtectTracker, probe
-from cluster.memory.transfer import Intake, Outbox, frozen_hashes
+from cluster.memory.transfer import Intake, Outbox
 from cluster.memory.userfaultfd import open_userfaultfd
 
 PAGES = 64
@@ -113,7 +114,9 @@ class PageStore(RuleBasedStateMachine):
         assert 0 == self.outbox.owed_count()
         assert np.array_equal(self.guest.pages, self.there.pages)
         populated = populated_pages(self.fds[0], NBYTES)
-        assert np.array_equal(frozen_hashes(self.host, populated), self.intake.hashes)
+        assert np.array_equal(
+            Frozen(self.host, populated, hashed=True).hashes(), self.intake.hashes
+        )
 
     @precondition(lambda self: self.stunned)
     @rule()
