@@ -72,19 +72,19 @@ def test_vms_go_there_and_back_without_losing_a_page_or_a_request(launch, tracke
         vm("t", "trace", on="b", clients=None),
     ]
     watch = launch(scenario([host("a"), host("b")], vms), tracker=tracker)
-    for step, there in enumerate(("b", "a", "b"), start=1):
+    for step, there in enumerate(("b", "a"), start=1):
         for name in ("kv", "w"):
             watch.migrate(name, there, mode=mode)
         watch.until_verified(2 * step)
         assert there == watch.where("kv") == watch.where("w")
     books, audits = watch.finish()
 
-    assert [Result.COMPLETED] * 6 == [one.outcome.result for one in watch.ended]
-    assert [0] * 6 == [one.mismatched_pages for one in watch.verified]
+    assert [Result.COMPLETED] * 4 == [one.outcome.result for one in watch.ended]
+    assert [0] * 4 == [one.mismatched_pages for one in watch.verified]
     assert [] == sound(audits) == watch.problems
     assert all(audit.replayed for audit in audits)
     assert {mode} == {one.spec.mode for one in watch.ended}
-    assert {2, 3, 4} == set(next(book for book in books if book.vm == "kv").gaps)
+    assert {2, 3} == set(next(book for book in books if book.vm == "kv").gaps)
     for one in watch.ended:
         downtime = one.outcome.downtime
         assert downtime is not None
