@@ -19,6 +19,7 @@ from cluster.actors.wire import Header
 from cluster.inventory.demand import Demand
 from cluster.inventory.model import VmSpec
 from cluster.memory.guest_memory import (
+    NO_MEMORY,
     Mapping,
     Pages,
     Runs,
@@ -112,8 +113,13 @@ class LocalVm:
         ray.kill(self.handle, no_restart=True)
 
     def free(self) -> None:
-        """Give the memory back; safe to call twice."""
+        """Give the memory back; safe to call twice.
+
+        The mapping goes too: this object may wait long for the garbage collector, and with it
+        all of a VM's memory.
+        """
         self.tracker.close()
+        self.memory = NO_MEMORY
         for fd in (self.memory_fd, self.uffd):
             if fd is not None and fd >= 0:
                 os.close(fd)

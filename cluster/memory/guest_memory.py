@@ -48,6 +48,10 @@ class Mapping:
         return self.flat.reshape(-1, PAGE_BYTES)
 
 
+NO_MEMORY = Mapping(flat=np.empty(0, dtype=np.uint8), address=0)
+"""What is left of a mapping that was let go: nothing."""
+
+
 def create_memory(name: str, nbytes: int) -> int:
     """Return a file descriptor of `nbytes` of zeros that only its holders can reach.
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from cluster.memory import userfaultfd
 from cluster.memory.guest_memory import (
+    NO_MEMORY,
     PAGE_BYTES,
     Bytes,
     Mapping,
@@ -102,7 +103,7 @@ class WriteProtectTracker:
 
     def close(self) -> None:
         self._written.close()
-        self._memory = Mapping(flat=np.empty(0, dtype=np.uint8), address=0)
+        self._memory = NO_MEMORY
 
 
 class ShadowTracker:
@@ -138,7 +139,7 @@ class ShadowTracker:
 
     def close(self) -> None:
         self._shadow = np.zeros((0, PAGE_BYTES), dtype=np.uint8)
-        self._memory = Mapping(flat=np.empty(0, dtype=np.uint8), address=0)
+        self._memory = NO_MEMORY
 
     def _pieces(self) -> list[int]:
         """Return the first page of each piece that holds a page ever touched."""
