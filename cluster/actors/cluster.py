@@ -20,6 +20,8 @@ from cluster.actors.views import ClusterView
 from cluster.actors.virtualcenter import VirtualCenter
 from cluster.guests.clients import Gaps, Settlement
 from cluster.inventory.model import Scenario
+from cluster.journal.database import JournalFailed
+from cluster.journal.replay import begun_at
 from cluster.memory.tracker import TrackerKind
 from cluster.policy.messages import LinksMeasured
 from cluster.policy.nodes import plan_hosts
@@ -66,10 +68,16 @@ class Cluster:
             detached: The actors outlive whoever launches them.
 
         Raises:
-            ClusterFailed: If the Ray nodes cannot hold them; the message says what is missing.
+            ClusterFailed: If the Ray nodes cannot hold them, or there is no journal to be had;
+                the message says what is missing.
         """
         cluster = cls(scenario)
         plan = _where(scenario)
+        if database is not None:
+            try:
+                begun_at(database, scenario, seed=scenario.seed)
+            except JournalFailed as error:
+                raise ClusterFailed(str(error)) from error
         lifetime = {"lifetime": "detached"} if detached else {}
         options: dict[str, Any] = {**ACTOR, **lifetime}
 

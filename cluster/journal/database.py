@@ -29,8 +29,8 @@ class JournalFailed(Exception):
     """The journal cannot be read or written; the message says why, and what cures it."""
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open the file, or make it; readable by its owner alone.
+def open_database(path: Path, *, new: bool = True) -> sqlite3.Connection:
+    """Open the file, or make it; readable by its owner alone. Unless `new` it has to be there.
 
     A commit is in the operating system's hands when it returns (`synchronous=NORMAL`), so
     it outlives any death of a process, by SIGKILL too. A power failure may take the last
@@ -40,6 +40,8 @@ def open_database(path: Path) -> sqlite3.Connection:
     Raises:
         JournalFailed: If it is no journal, is damaged, or cannot be written.
     """
+    if not new:
+        must_be_there(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600, exist_ok=True)
@@ -49,7 +51,7 @@ def open_database(path: Path) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise JournalFailed(f"{path} cannot be opened: {error}. {WRITABLE}") from error
     try:
-        _prepare(connection, path)
+        _prepare(connection, path, new=new)
     except sqlite3.Error as error:
         connection.close()
         raise failure(path, error) from error
@@ -57,6 +59,29 @@ def open_database(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def must_be_there(path: Path) -> None:
+    """Refuse a file that has gone, or has been emptied: SQLite takes both for a new database.
+
+    It also removes the write-ahead log of an empty one, so this is to be asked first.
+
+    Raises:
+        JournalFailed: If it is so.
+    """
+    try:
+        empty = path.stat().st_size == 0
+    except FileNotFoundError:
+        raise lost(path, "it is gone") from None
+    except OSError as error:
+        raise JournalFailed(f"{path} cannot be opened: {error}. {WRITABLE}") from error
+    if empty:
+        raise lost(path, "it is empty")
+
+
+def lost(path: Path, why: str) -> JournalFailed:
+    """Return that a cluster's journal was in this file, and is there no more."""
+    return JournalFailed(f"{path} is damaged or no database: {why}. {ASIDE}")
 
 
 def damaged(path: Path, said: str) -> JournalFailed:
@@ -77,15 +102,17 @@ def failure(path: Path, error: sqlite3.Error) -> JournalFailed:
 WRITABLE = "Make room on its disk, or make it writable; or name another file with --database."
 ASIDE = (
     "Nothing was changed in it. Put a copy back, and remove its old -wal and -shm; "
-    "or move it aside; or name another file with --database."
+    "or, for a cluster that is to begin anew, move it aside or name another file with --database."
 )
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, *, new: bool) -> None:
     (mark,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables and mark != _APPLICATION:
         raise JournalFailed(f"{path} is the database of another program. {ASIDE}")
+    if not tables and not new:
+        raise lost(path, "there is nothing in it")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     # Done now and then by somebody who may wait for the disk; see `Journal.checkpoint`.

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.journal.database import ASIDE, JournalFailed, damaged, failure, open_database
+from cluster.journal.database import (
+    ASIDE,
+    JournalFailed,
+    damaged,
+    failure,
+    must_be_there,
+    open_database,
+)
 from cluster.journal.frozen import Unreadable, freeze, thaw
 
 # The story's newest entries are kept; they are for people.
@@ -62,12 +69,14 @@ class Kept:
 class Journal:
     """One cluster's journal. For one writer; others may read the file meanwhile."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises:
-        JournalFailed: If there is no journal to be had at `path`.
+    def __init__(self, path: Path, *, new: bool = True) -> None:
+        """Open it, or make it; unless `new` it has to be there.
+
+        Raises:
+            JournalFailed: If there is no journal to be had at `path`.
         """
         self.path = path
-        self._database = open_database(path)
+        self._database = open_database(path, new=new)
         self._waiting: list[Heard] = []
         try:
             self._event = self._last("events", "states")
@@ -214,8 +223,7 @@ class Journal:
         Raises:
             JournalFailed: If it is not.
         """
-        if not self.path.exists():
-            raise JournalFailed(f"{self.path} is gone. {ASIDE}")
+        must_be_there(self.path)
         try:
             with contextlib.closing(self._another()) as connection:
                 (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -230,6 +238,10 @@ class Journal:
         """Write what waits, and close the file."""
         with _transaction(self):
             self._flush()
+        self._database.close()
+
+    def abandon(self) -> None:
+        """Close the file without a word more in it."""
         self._database.close()
 
     # Inside.

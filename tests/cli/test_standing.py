@@ -320,6 +320,24 @@ def test_a_damaged_database_is_told_with_the_cure_and_a_whole_one_put_back_is_ta
     assert all_on()
 
 
+def test_an_emptied_database_is_not_a_new_one_and_what_runs_goes_on(lab):
+    database, whole = lab.parent / "lab.db", lab.parent / "whole.db"
+    epochs = [told("vm", "show", f"vm-{n}")["epoch"] for n in (1, 2, 3)]
+    pid = pid_of()
+    _copy(database, whole)
+    os.kill(pid, signal.SIGSTOP)  # it writes no page into the empty file
+    os.truncate(database, 0)
+    kill(pid)
+    said = until(lambda: _failed(vmotion("vm", "list")), "the loss to be told")
+    assert "damaged or no database: it is empty" in said
+    for left in ("lab.db-wal", "lab.db-shm"):
+        (lab.parent / left).unlink(missing_ok=True)
+    whole.replace(database)
+    until(lambda: 0 == vmotion("vm", "list").returncode, "VirtualCenter's new beginning")
+    assert all_on()
+    assert epochs == [told("vm", "show", f"vm-{n}")["epoch"] for n in (1, 2, 3)]
+
+
 def _copy(database: Path, to: Path) -> None:
     import sqlite3
 
@@ -335,6 +353,7 @@ def _failed(said):
 
 
 def test_down_leaves_nothing(lab, traces):
+    assert 0 == vmotion("migrate", "vm-2", another("vm-2")).returncode  # a span for the traces
     standing = places.read("default")
     said = vmotion("down")
     assert (0, "cluster default is down; nothing of it is left\n") == (said.returncode, said.stdout)

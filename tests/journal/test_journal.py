@@ -189,8 +189,31 @@ def test_damage_of_the_whole_file_is_told_whatever_is_written_again(journal):
 
 def test_a_database_that_goes_away_is_noticed(journal):
     journal.path.unlink()
-    with pytest.raises(JournalFailed, match="is gone"):
+    with pytest.raises(JournalFailed, match="it is gone"):
         journal.check()
+
+
+@pytest.mark.parametrize("harm", [lambda path: os.truncate(path, 0), os.unlink])
+def test_a_database_that_is_lost_under_a_life_is_damage_and_no_beginning(journal, harm):
+    """SQLite takes an empty file for a new one, and removes its write-ahead log."""
+    log = journal.path.with_name(f"{journal.path.name}-wal")
+    journal.hear(Ticked(), [], now_s=1.0)
+    harm(journal.path)
+    size = log.stat().st_size
+    for look in (journal.check, lambda: Journal(journal.path, new=False)):
+        with pytest.raises(JournalFailed, match=r"damaged or no database.*Put a copy back"):
+            look()
+    assert size == log.stat().st_size > 0
+    assert not journal.path.exists() or 0 == journal.path.stat().st_size
+
+
+def test_a_database_without_tables_is_no_journal_to_go_on_with(tmp_path):
+    path = tmp_path / "vmotion.db"
+    empty = sqlite3.connect(path)
+    empty.execute("PRAGMA user_version = 1")
+    empty.close()
+    with pytest.raises(JournalFailed, match=r"damaged or no database.*Put a copy back"):
+        Journal(path, new=False)
 
 
 def test_a_missing_event_is_damage(journal):

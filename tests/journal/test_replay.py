@@ -1,5 +1,6 @@
 """After any sequence of events a journal leads to the same state, whenever the states were kept."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis.stateful import rule
 
 from cluster.journal.database import JournalFailed
 from cluster.journal.journal import Journal
-from cluster.journal.replay import begin, restore
+from cluster.journal.replay import begin, begun_at, go_on, restore
 from cluster.policy.messages import HostConnected, Restarted, Started
 from cluster.policy.state import PowerState
 from tests.policy.building import host, scenario, vm
@@ -84,6 +85,44 @@ TestJournaled.settings = settings(max_examples=25, stateful_step_count=35, deadl
 
 def test_nothing_is_restored_from_an_empty_journal(tmp_path):
     assert restore(Journal(tmp_path / "vmotion.db")) is None
+
+
+def test_a_life_goes_on_with_what_was_begun(tmp_path):
+    path = tmp_path / "vmotion.db"
+    begun_at(path, scenario(["a"], [vm("x", "a")]), seed=3)
+    journal, known = go_on(path, name="test")
+
+    assert ["x"] == list(known.center.state.vms)
+    assert 0 == known.replayed
+    journal.close()
+
+
+def emptied(path):
+    os.truncate(path, 0)
+
+
+def put_in_place_of_it(path):
+    """A journal in which nothing has begun."""
+    path.unlink()
+    Journal(path).close()
+
+
+@pytest.mark.parametrize("harm", [emptied, os.unlink, put_in_place_of_it])
+def test_a_life_never_begins_anew_in_a_lost_database(tmp_path, harm):
+    """It would power off everything that runs on the hosts."""
+    path = tmp_path / "vmotion.db"
+    begun_at(path, scenario(["a"], [vm("x", "a")]), seed=3)
+    harm(path)
+    for _ in range(2):  # the first try must not make what the second one then takes
+        with pytest.raises(JournalFailed, match=r"damaged or no database.*Put a copy back"):
+            go_on(path, name="test")
+
+
+def test_another_clusters_database_is_not_gone_on_with(tmp_path):
+    path = tmp_path / "vmotion.db"
+    begun_at(path, scenario(["a"], []), seed=3)
+    with pytest.raises(JournalFailed, match=r"of the cluster test.*Put a copy back"):
+        go_on(path, name="other")
 
 
 def test_time_goes_on_where_it_was(tmp_path):
