@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,14 +152,23 @@ class Cluster:
         """Start nothing new; what is under way comes to its end."""
         ray.get(self.center.stopping.remote(), timeout=_SILENCE_S_MAX)
 
-    def serve_host_metrics(self, *, address: str | None, per_vm: bool) -> dict[str, str]:
-        """Have every host serve its own metrics; return where each does, HOST:PORT.
+    def find_again(self, hosts: Iterable[str]) -> None:
+        """Take the handles of hosts that may have been begun anew; for actors with names."""
+        for name in hosts:
+            with contextlib.suppress(ValueError):  # it has died again
+                self.hosts[name] = ray.get_actor(host_name(name))
+
+    def serve_host_metrics(
+        self, *, address: str | None, per_vm: bool, hosts: Iterable[str] | None = None
+    ) -> dict[str, str]:
+        """Have these hosts, or every one, serve their own metrics; return where, HOST:PORT.
 
         A host that has died serves nothing.
         """
         asked = {
-            name: host.serve_metrics.remote(address=address, per_vm=per_vm)
-            for name, host in self.hosts.items()
+            name: self.hosts[name].serve_metrics.remote(address=address, per_vm=per_vm)
+            for name in (self.hosts if hosts is None else hosts)
+            if name in self.hosts
         }
         where: dict[str, str] = {}
         for name, answer in asked.items():

@@ -1,10 +1,14 @@
-"""The endpoint at which a host serves its own metrics, for clusters too large for one endpoint."""
+"""The endpoints at which hosts serve their own metrics, for clusters too large for one endpoint."""
+
+from collections.abc import Callable, Iterable, Mapping
 
 from cluster.actors.guest_work import GuestCounters
 from cluster.actors.reports import HostSample
+from cluster.actors.views import HostView
 from cluster.inventory.model import MIB, HostSpec
 from cluster.observe.host_exporter import HostExporter, HostFigures
 from cluster.observe.serving import MetricsServer
+from cluster.policy.state import HostState
 
 
 class OwnMetrics:
@@ -39,6 +43,34 @@ class OwnMetrics:
     def close(self) -> None:
         """Serve no longer."""
         self._server.close()
+
+
+class OwnEndpoints:
+    """Where hosts serve; one that has begun anew after its death is told to again."""
+
+    def __init__(self, serve: Callable[[Iterable[str]], Mapping[str, str]]) -> None:
+        """`serve` tells these hosts to, and returns HOST:PORT of those that answered."""
+        self._serve = serve
+        self._where: dict[str, str] = {}
+        self._processes: dict[str, tuple[str, int]] = {}
+
+    def look(self, hosts: Iterable[HostView]) -> Mapping[str, str] | None:
+        """Tell those that have another process than before; return all endpoints if one did.
+
+        A host that does not respond keeps its old one, so that its scrapes fail.
+        """
+        there = {
+            host.name: (host.facts.node, host.facts.pid)
+            for host in hosts
+            if host.facts is not None
+            and host.state not in (HostState.STARTING, HostState.NOT_RESPONDING)
+        }
+        new = {name: one for name, one in there.items() if self._processes.get(name) != one}
+        if not new:
+            return None
+        self._where.update(self._serve(new))
+        self._processes.update(new)
+        return dict(self._where)
 
 
 def served(granted_mhz: float, demand_mhz: float) -> float:

@@ -4,10 +4,12 @@ import contextlib
 import os
 import sys
 import threading
+from collections.abc import Iterable, Mapping
 
 from ray.exceptions import RayError
 
 from cluster.actors.cluster import Cluster, ClusterFailed
+from cluster.actors.own_metrics import OwnEndpoints
 from cluster.actors.places import Watching
 from cluster.actors.recording import Recorder
 from cluster.observe.exporter import Exporter
@@ -56,6 +58,7 @@ class StandingMetrics:
             opened.callback(self._server.close)
             self._opened = opened.pop_all()
         self._tracker = ""
+        self._endpoints: OwnEndpoints | None = None
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -66,8 +69,15 @@ class StandingMetrics:
         that of each one's node.
         """
         if self._watching.host_metrics:
-            where = cluster.serve_host_metrics(address=hosts_at, per_vm=self._watching.vm_metrics)
-            self._server.discovered(host_targets(where))
+
+            def serve(hosts: Iterable[str]) -> Mapping[str, str]:
+                cluster.find_again(hosts)
+                return cluster.serve_host_metrics(
+                    address=hosts_at, per_vm=self._watching.vm_metrics, hosts=hosts
+                )
+
+            self._server.discovered(host_targets(serve(cluster.hosts)))
+            self._endpoints = OwnEndpoints(serve)
         recorder = Recorder(cluster.scenario, self._exporter, self._log)
         self._thread = threading.Thread(
             target=self._look_on, args=(cluster, recorder), name="looking", daemon=True
@@ -110,6 +120,8 @@ class StandingMetrics:
             self._exporter.run_started(
                 scenario=cluster.scenario.name, engine=Engine.LIVE, tracker=tracker
             )
+        if self._endpoints is not None and (where := self._endpoints.look(view.hosts)) is not None:
+            self._server.discovered(host_targets(where))
         recorder.look(view, cluster)
         if self._tracing is not None and recorder.began_unix_s is not None:
             for span in recorder.spans:

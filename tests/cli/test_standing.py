@@ -127,6 +127,19 @@ def fetched(url):
         return reply.read().decode()
 
 
+def endpoints():
+    """Where each host serves its own metrics, as Prometheus is told."""
+    groups = json.loads(fetched(places.read("default").metrics.replace("/metrics", "/sd")))
+    return {group["labels"]["__meta_vmotion_host"]: group["targets"] for group in groups}
+
+
+def serves_its_own(host):
+    [target] = endpoints()[host]
+    with contextlib.suppress(OSError):
+        return f'vmotion_host_memory_bytes{{host="{host}"}}' in fetched(f"http://{target}/metrics")
+    return False
+
+
 def pid_of(method="process"):
     standing = places.read("default")
     with Control(standing.control, standing.key.encode()) as control:
@@ -198,12 +211,9 @@ def test_migrate_lists_hosts_checks_and_migrates(lab):
 
 
 def test_each_host_serves_its_own_metrics_where_discovery_says(lab):
-    served = places.read("default").metrics
-    groups = json.loads(fetched(served.replace("/metrics", "/sd")))
-    targets = {group["labels"]["__meta_vmotion_host"]: group["targets"] for group in groups}
+    served, targets = places.read("default").metrics, endpoints()
     assert {"esx-1", "esx-2", "esx-3"} == set(targets)
-    [target] = targets["esx-1"]
-    assert 'vmotion_host_memory_bytes{host="esx-1"}' in fetched(f"http://{target}/metrics")
+    assert serves_its_own("esx-1")
     assert 'host="esx-1"' not in "".join(
         line for line in fetched(served).splitlines() if line.startswith("vmotion_host_memory")
     )
@@ -289,6 +299,7 @@ def test_a_lost_host_is_connected_again_empty_and_takes_vms(lab):
     back = told("host", "connect", host)
     assert ("done", f"{host} connected") == (back["state"], back["text"])
     assert [] == told("host", "show", host)["vm_names"]
+    until(lambda: serves_its_own(host), f"metrics of {host}'s new process")
     assert before["epoch"] == told("vm", "show", "vm-3")["epoch"]
     assert 0 == vmotion("migrate", "vm-3", host).returncode
     again = vmotion("host", "connect", host)
