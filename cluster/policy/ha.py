@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 from cluster.inventory.model import HostSpec, RestartPriority, VmSpec
 
@@ -83,12 +84,35 @@ def failover_slots(
     not overcommitted here. Never too hopeful; one large VM makes it too careful.
     """
     running = list(vms)
-    memory_mib = max((vm.memory_mib for vm in running), default=1)
-    cpu_mhz = max((vm.cpu_reservation_mhz for vm in running), default=0.0)
-    cpu_mhz = max(cpu_mhz, _SLOT_CPU_MHZ_MIN)
-    by_host = sorted(
-        min(math.floor(host.cpu_mhz / cpu_mhz), host.memory_mib // memory_mib)
-        for host in hosts.values()
-    )
+    cpu_mhz, memory_mib = _slot(running)
+    by_host = _slots_by_host(hosts.values(), cpu_mhz, memory_mib)
     kept = by_host[: max(0, len(by_host) - failures_tolerated)]
     return Slots(cpu_mhz=cpu_mhz, memory_mib=memory_mib, left=sum(kept), needed=len(running))
+
+
+def hosts_on_min(
+    hosts: Iterable[HostSpec], vms: Iterable[VmSpec], *, failures_tolerated: int
+) -> int:
+    """Return with how many of the hosts on, whichever they are, the VMs survive such a loss.
+
+    All of them, if that is not enough either.
+    """
+    running = list(vms)
+    by_host = _slots_by_host(hosts, *_slot(running))
+    if not running:
+        return 0
+    short = sum(left < len(running) for left in accumulate(by_host))  # the smallest survive
+    return min(short + 1 + failures_tolerated, len(by_host))
+
+
+def _slot(vms: list[VmSpec]) -> tuple[float, int]:
+    """Return the MHz and MiB that any of the VMs finds room in."""
+    cpu_mhz = max((vm.cpu_reservation_mhz for vm in vms), default=0.0)
+    return max(cpu_mhz, _SLOT_CPU_MHZ_MIN), max((vm.memory_mib for vm in vms), default=1)
+
+
+def _slots_by_host(hosts: Iterable[HostSpec], cpu_mhz: float, memory_mib: int) -> list[int]:
+    """Return each host's slots, the smallest host first."""
+    return sorted(
+        min(math.floor(host.cpu_mhz / cpu_mhz), host.memory_mib // memory_mib) for host in hosts
+    )

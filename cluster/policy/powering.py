@@ -7,7 +7,7 @@ from cluster.policy.messages import Command, PowerOff, PowerOn, Record, Topic, V
 from cluster.policy.placement import best_host
 from cluster.policy.preflight import admissible
 from cluster.policy.problems import in_words
-from cluster.policy.state import ClusterState, PowerState, VmRecord
+from cluster.policy.state import ClusterState, HostState, PowerState, VmRecord
 from cluster.policy.usage import Usage
 
 
@@ -105,7 +105,12 @@ class Powering:
         if not settings.enabled or not settings.failures_tolerated:
             return ""
         running = [other.spec for other in self._state.vms.values() if other.host is not None]
-        there = {n: host.spec for n, host in self._state.hosts.items() if host.answers}
+        # What is in maintenance, or about to be dark, can restart nothing.
+        there = {
+            name: host.spec
+            for name, host in self._state.hosts.items()
+            if host.state is HostState.CONNECTED
+        }
         slots = failover_slots(
             there, [*running, vm.spec], failures_tolerated=settings.failures_tolerated
         )

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from cluster.inventory.model import HostSpec, PowerPlanner
+from cluster.policy.ha import hosts_on_min
 from cluster.policy.messages import Command, Record, Topic
 from cluster.policy.state import ClusterState, HostState, VmRecord
 from drs import Plan
 from drs.manage import PowerRequest
 from drs.packing import Headroom
 from drs.thr_mmt import Threshold
+
+_MAY_BE_ON = (HostState.CONNECTED, HostState.ENTERING_STANDBY, HostState.STANDBY)
 
 
 class Standby:
@@ -48,7 +51,7 @@ class Standby:
                 high_ratio=settings.high_ratio,
                 target_ratio=settings.target_ratio,
                 low_ratio=settings.low_ratio,
-                hosts_on_min=settings.hosts_on_min,
+                hosts_on_min=self._on_min(),
             ),
             deviation_mhz=np.array([vm.deviation_mhz() for vm in vms], np.float64),
             baseline=baseline,
@@ -91,8 +94,19 @@ class Standby:
         held = self._held()
         idle = [name for name in connected if name not in held]
         idle.sort(key=lambda name: efficiency_mhz_per_w(state.hosts[name].spec))
-        kept = max(state.scenario.power.hosts_on_min - (len(connected) - len(idle)), 0)
-        return idle[: len(idle) - kept]
+        kept = max(self._on_min() - (len(connected) - len(idle)), 0) if idle else 0
+        return idle[: max(len(idle) - kept, 0)]
+
+    def _on_min(self) -> int:
+        """How many hosts stay on, for the scenario and for what HA's admission control keeps."""
+        scenario = self._state.scenario
+        least = scenario.power.hosts_on_min
+        if not scenario.ha.enabled or not scenario.ha.failures_tolerated:
+            return least
+        there = (one.spec for one in self._state.hosts.values() if one.state in _MAY_BE_ON)
+        on = (vm.spec for vm in self._state.vms.values() if vm.host is not None)
+        tolerated = scenario.ha.failures_tolerated
+        return max(least, hosts_on_min(there, on, failures_tolerated=tolerated))
 
     def _held(self) -> set[str | None]:
         """Hosts with a VM, or with one on its way there or from there."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cluster.inventory.licence_terms import Feature
+from cluster.inventory.licences import LicenceSettings
 from cluster.inventory.model import DrsSettings
 from cluster.inventory.switches import PortGroup, VirtualSwitch
 from cluster.policy.messages import (
@@ -14,14 +15,17 @@ from cluster.policy.messages import (
     HostFailed,
     HostReconfigured,
     MaintenanceRequested,
+    MigrationEnded,
     RefuseCommit,
+    StartMigration,
+    Ticked,
     VMotionConfigured,
     VmReconfigured,
 )
 from cluster.policy.networking import VMotionSetup
 from cluster.policy.snapshot import snapshot_of
 from drs import Automation
-from tests.policy.building import LICENCES, LIMITS_OF_ONE, Hand, host, scenario, vm
+from tests.policy.building import LICENCES, LIMITS_OF_ONE, Hand, host, outcome, scenario, vm
 
 
 def hand_of(*vms, **fields) -> Hand:
@@ -40,22 +44,29 @@ def unlicensed(name: str, feature: Feature = Feature.VMOTION) -> FeaturesUnticke
     return FeaturesUnticked(hosts=(name,), features=(feature,))
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda h: vm_with(h, local_devices=("CD/DVD drive 1",)), "CD/DVD drive 1"),
-        (lambda h: vm_with(h, cpu_affinity=(0,)), "bound to CPU 0"),
-        (lambda _: unlicensed("a"), "a is not licensed"),
-        (lambda _: unlicensed("b"), "b is not licensed"),
-        (lambda _: MaintenanceRequested(host="b"), "b is entering maintenance mode"),
-        (lambda h: host_with(h, "b", datastores=()), "b does not reach shared"),
-        (lambda h: host_with(h, "b", vmotion=False), "VMotion is off on b"),
-        (
-            lambda h: host_with(h, "b", switches=(VirtualSwitch(name="vSwitch0"),)),
-            "b has no VMkernel port group for VMotion",
-        ),
-    ],
-)
+CHANGES = {
+    "an ISO attached": (
+        lambda h: vm_with(h, local_devices=("CD/DVD drive 1",)),
+        "CD/DVD drive 1",
+    ),
+    "affinity set": (lambda h: vm_with(h, cpu_affinity=(0,)), "bound to CPU 0"),
+    "licence revoked at the source": (lambda _: unlicensed("a"), "a is not licensed"),
+    "licence revoked at the destination": (lambda _: unlicensed("b"), "b is not licensed"),
+    "destination entering maintenance": (
+        lambda _: MaintenanceRequested(host="b"),
+        "b is entering maintenance mode",
+    ),
+    "datastore gone": (lambda h: host_with(h, "b", datastores=()), "b does not reach shared"),
+    "VMotion off": (lambda h: host_with(h, "b", vmotion=False), "VMotion is off on b"),
+    "port group gone": (
+        lambda h: host_with(h, "b", switches=(VirtualSwitch(name="vSwitch0"),)),
+        "b has no VMkernel port group for VMotion",
+    ),
+}
+each_change = pytest.mark.parametrize(("change", "reason"), CHANGES.values(), ids=list(CHANGES))
+
+
+@each_change
 def test_a_change_after_the_start_stops_the_migration_before_its_commit(change, reason):
     hand = hand_of()
     spec = hand.begun("v", "b")
@@ -64,6 +75,35 @@ def test_a_change_after_the_start_stops_the_migration_before_its_commit(change, 
     assert isinstance(answer, RefuseCommit)
     assert reason in answer.reason
     assert "a" == hand.where()["v"]
+
+
+def test_licences_that_expire_after_the_start_stop_it_before_its_commit():
+    licences = LicenceSettings(evaluation_days_left=1)
+    hand = Hand(scenario("ab", [vm("v", "a")], licences=licences)).up()
+    spec = hand.begun("v", "b")
+    hand.send(Ticked(), at=hand.center.wake_at)
+    answer = hand.commit(spec)
+    assert isinstance(answer, RefuseCommit)
+    assert "the evaluation has ended" in answer.reason
+
+
+def test_a_source_that_enters_maintenance_after_the_start_lets_its_vm_go():
+    hand = hand_of()
+    spec = hand.begun("v", "b")
+    hand.send(MaintenanceRequested(host="a"))
+    assert isinstance(hand.commit(spec), GrantCommit)
+
+
+@each_change
+def test_a_change_while_it_waits_keeps_it_from_starting(change, reason):
+    hand = hand_of(vm("first", "a"), vm("v", "a"), vm("other", "b"), migration=LIMITS_OF_ONE)
+    first = hand.begun("first", "c")
+    hand.request("v", "b")
+    told = hand.notes(change(hand))
+    hand.commit(first)
+    ended = hand.send(MigrationEnded(migration=first.id, outcome=outcome()))
+    assert [] == [c for c in ended if isinstance(c, StartMigration)]
+    assert any(text.startswith("v → b: refused") and reason in text for text in told)
 
 
 def test_a_change_after_the_commit_comes_too_late():
