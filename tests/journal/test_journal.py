@@ -256,3 +256,10 @@ def test_bytes_that_name_something_foreign_are_refused():
 def test_plain_things_and_the_projects_own_come_back():
     things = [{"a": (1, 2.5, None)}, {3}, CancelRequested(vm="x"), Topic.HOST]
     assert things == [thaw(freeze(thing)) for thing in things]
+
+
+def test_older_journals_name_all_messages_in_one_place():
+    """Their classes have moved since into rooms of their own."""
+    for name in ("CancelRequested", "Restarted", "Record", "Topic"):
+        found = thaw(f"ccluster.policy.messages\n{name}\n.".encode())
+        assert name == found.__name__
