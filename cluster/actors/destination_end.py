@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import threading
 import time
 
 import numpy as np
 
 from cluster.actors.late_memory import LateMemory
-from cluster.actors.local_vm import LocalVm
+from cluster.actors.local_vm import LocalVm, Power
 from cluster.actors.peer import Switchover
 from cluster.actors.pulling import Puller
 from cluster.actors.replies import Handle
@@ -21,6 +22,8 @@ from cluster.policy.sharing import SerialLink
 
 # How often urgent pages are counted by the card.
 _COUNT_S = 0.01
+# A batch is stored in milliseconds.
+_INSTALL_S_MAX = 10.0
 _NOTHING: Pages = np.empty(0, dtype=np.int64)
 
 
@@ -60,6 +63,10 @@ class DestinationEnd:
         self._fetched_seen = 0
         self._here_s = 0.0
         self._settling: asyncio.Task[None] | None = None
+        self._pulling: asyncio.Task[None] | None = None
+        # Threads that are storing a batch; cancelling an attempt does not end them.
+        self._installing = 0
+        self._installed = threading.Condition()
         self._intake = Intake(vm.memory, None if late is None else late.hashes)
         self._unhashed: list[Batch] = []
 
@@ -86,9 +93,22 @@ class DestinationEnd:
         late = self._late
         if late is None:
             raise PagerFailed(f"{self._migration} serves no faults")
+        before = self._pulling
+        if before is not None and not before.done():
+            before.cancel()  # given up by its source: the latest attempt is the one that counts
+            await asyncio.wait([before])
         if self._settling is not None:
             return  # asked again: the answer was lost, and all is here
+        self._pulling = asyncio.create_task(self._pull_remainder(late))
+        await asyncio.wait([self._pulling])
+        if self._pulling.cancelled():
+            raise PagerFailed("asked for again meanwhile")
+        await self._pulling
+
+    async def _pull_remainder(self, late: LateMemory) -> None:
         loop = asyncio.get_running_loop()
+        # What a thread of an earlier attempt has claimed it may still be storing.
+        await loop.run_in_executor(None, self._until_installed)
         await loop.run_in_executor(None, late.mend)
         if self._tried:  # what was sent last time may have been lost on the way
             await self._source.still_missing.remote(self._migration, late.missing())
@@ -102,7 +122,7 @@ class DestinationEnd:
             await late.wait_complete()
         finally:
             counting.cancel()
-        self._here_s = time.monotonic()
+        self._all_here()
         self._settle_soon(sweep)
 
     async def resume(self) -> None:
@@ -118,6 +138,11 @@ class DestinationEnd:
         Raises:
             OSError: If its writes cannot be tracked.
         """
+        failed = self._settling
+        if failed is not None and failed.done() and failed.exception() is not None:
+            self._settling = None
+            if self.vm.power is not Power.OFF:
+                self._settle_soon()
         if self._settling is not None:
             await asyncio.shield(self._settling)
 
@@ -131,13 +156,34 @@ class DestinationEnd:
                 await late.wait_complete()
         missing = late.left()
         if not missing:
-            self._here_s = time.monotonic()
+            self._all_here()
             self._settle_soon()
         return missing
 
+    def _all_here(self) -> None:
+        self._here_s = time.monotonic()
+        self.vm.control.put("arriving", 0.0)
+
+    def _until_installed(self) -> None:
+        """Return when no thread installs; blocks.
+
+        Raises:
+            PagerFailed: If one does not come to an end.
+        """
+        with self._installed:
+            if not self._installed.wait_for(lambda: self._installing == 0, _INSTALL_S_MAX):
+                raise PagerFailed(f"{self._installing} batches are still being stored")
+
     def _install_late(self, batch: Batch) -> None:
         assert self._late is not None
-        pages = self._late.install(batch)
+        with self._installed:
+            self._installing += 1
+        try:
+            pages = self._late.install(batch)
+        finally:
+            with self._installed:
+                self._installing -= 1
+                self._installed.notify_all()
         # Not waited for: what the source does with it is its own affair.
         self._source.arrived.remote(self._migration, pages)
 
@@ -162,7 +208,6 @@ class DestinationEnd:
 
     async def _settle(self, late: LateMemory, sweep: "asyncio.Future[None]") -> None:
         await sweep
-        self.vm.control.put("arriving", 0.0)
         served = await asyncio.get_running_loop().run_in_executor(None, late.settle)
         if self._flipped:
             served.survives_process_s = max(self._read_s - self._resumed_s, 0.0)
@@ -177,6 +222,8 @@ class DestinationEnd:
         """Take the stunned VM's state, and its last pages or which ones it will miss."""
         if what.missing is not None:
             self._flip(what.missing, what.last)
+            # It goes ahead of the bulk, which waits for it.
+            self._puller.count(what.missing.nbytes + len(what.state))
         else:
             await self._take_last(what.last)
         await self.vm.restore(what.state)

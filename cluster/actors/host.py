@@ -43,7 +43,7 @@ from cluster.memory.tracker import TrackerKind, probe, serves_faults
 from cluster.memory.transfer import Batch
 from cluster.migration.machine import Migration, ProtocolError
 from cluster.migration.messages import CancelRequested, HostLost, Role
-from cluster.migration.spec import MigrationSpec, Result
+from cluster.migration.spec import MigrationSpec, Result, not_begun
 from cluster.migration.state import Phase
 from cluster.policy.sharing import SerialLink
 
@@ -94,6 +94,10 @@ class Host:
         self._courier = Courier()
         self._booting: dict[tuple[str, int], asyncio.Task[tuple[Handle, str]]] = {}
         self._driven: dict[str, None] = {}
+        # Those whose machine is not made yet, and whether they were cancelled meanwhile.
+        self._beginning: dict[str, bool] = {}
+        # Migrations whose source was given up: it may live, and ask.
+        self._taken_over: dict[str, None] = {}
         self._stopped = asyncio.Event()
         self._isolated = isolation_s_max is not None
         self._isolation = Isolation(isolation_s_max or 0.0, self._cut_off, self._back)
@@ -195,6 +199,8 @@ class Host:
         """End a VM and free its memory; unknown names are off already."""
         vm = self._vms.pop(name, None)
         if vm is not None:
+            with contextlib.suppress(OSError):  # it is over either way
+                await self._settled(vm)
             vm.end()
             vm.free()
 
@@ -214,14 +220,9 @@ class Host:
         if vm.leaving:
             return f"{spec.vm} is migrating already"
         vm.leaving = True
-        try:
-            await self._settled(vm)
-        except OSError as error:
-            vm.leaving = False
-            return f"the writes of {spec.vm} cannot be tracked: {error}"
         self._driven[spec.id] = None
-        if len(self._driven) > _DRIVEN_MAX:
-            del self._driven[next(iter(self._driven))]
+        self._beginning[spec.id] = False
+        _keep_latest(self._driven)
         self._work.spawn(self._drive(spec, vm, destination))
         return ""
 
@@ -229,6 +230,8 @@ class Host:
         """Ask a migration that leaves this host to stop; unknown ones have ended."""
         if (found := self._outgoing.get(migration)) is not None:
             found[1].tell(CancelRequested())
+        elif migration in self._beginning:
+            self._beginning[migration] = True
 
     async def peer_lost(self, migration: str) -> None:
         """The destination of a migration that leaves this host is known to be dead."""
@@ -252,8 +255,10 @@ class Host:
             end.vm.end()
             end.vm.free()
             self._vms.pop(end.vm.spec.name, None)
-            del self._incoming[migration]
+            self._incoming.pop(migration, None)
             return f"lost with {missing} pages that had not arrived"
+        self._taken_over[migration] = None
+        _keep_latest(self._taken_over)
         await self.resume(migration)
         self._work.spawn(self._let_go(migration))
         return ""
@@ -364,7 +369,8 @@ class Host:
 
     async def pull_remainder(self, migration: str) -> None:
         """Bring every page that the running VM still lacks."""
-        await self._incoming[migration].pull_remainder()
+        if migration not in self._taken_over:  # its source lives after all; nothing is missing
+            await self._incoming[migration].pull_remainder()
 
     async def answer(self) -> None:
         """Show that this host's loop turns: what was asked of it is under way."""
@@ -375,6 +381,9 @@ class Host:
 
     async def resume(self, migration: str) -> None:
         """Run the VM: the ownership record is ours."""
+        end = self._incoming.get(migration)
+        if end is None and migration in self._taken_over:
+            return
         end = self._incoming[migration]
         if end.vm.power is not Power.RUNNING:
             await end.resume()
@@ -394,10 +403,11 @@ class Host:
     async def noted(self, migration: str) -> tuple[Hashes, Served | None]:
         """Return each page's hash as it was installed, and what the pager did; forget both."""
         end = self._incoming[migration]
-        hashes = await end.noted()
-        served = end.served
-        await self._let_go(migration)
-        return hashes, served
+        try:
+            hashes = await end.noted()
+            return hashes, end.served
+        finally:
+            await self._let_go(migration)
 
     async def read_batch(
         self, migration: str, bytes_max: int, rate_bytes_per_second: float | None
@@ -426,14 +436,24 @@ class Host:
 
     async def still_missing(self, migration: str, pages: Pages) -> None:
         """Send these pages again, and no others: the destination has what is not named."""
-        self._outgoing[migration][0].still_missing(pages)
+        await self._outgoing[migration][0].still_missing(pages)
 
     # Inside.
 
     async def _let_go(self, migration: str) -> None:
-        """Free what a migration needed beside the VM that it brought, when that is settled."""
-        end = self._incoming[migration]
-        await end.settled()
+        """Free what a migration needed beside the VM that it brought, when that is settled.
+
+        Raises:
+            OSError: If the VM's writes cannot be tracked. All is kept then, for another try.
+        """
+        end = self._incoming.get(migration)
+        if end is None:
+            return
+        try:
+            await end.settled()
+        except OSError:
+            if end.vm.power is not Power.OFF:
+                raise
         end.close()
         self._incoming.pop(migration, None)
         self._shares.pop(migration, None)
@@ -552,8 +572,14 @@ class Host:
         if self._vms.get(vm.spec.name) is vm:
             del self._vms[vm.spec.name]
         if not vm.leaving:
-            vm.free()
+            self._work.spawn(self._free_settled(vm))
         self._courier.tell("vm_ended", vm.spec.name, vm.epoch, reason)
+
+    async def _free_settled(self, vm: LocalVm) -> None:
+        """Free a dead VM's memory when no thread uses its descriptors any more."""
+        with contextlib.suppress(OSError):
+            await self._settled(vm)
+        vm.free()
 
     async def _schedule(self) -> None:
         while True:
@@ -575,6 +601,14 @@ class Host:
                 await self._center.report.remote(sample)
 
     async def _drive(self, spec: MigrationSpec, vm: LocalVm, destination: Handle) -> None:
+        if refusal := await self._unready(vm):
+            del self._beginning[spec.id]
+            vm.leaving = False
+            if vm.power is Power.OFF:
+                vm.free()
+            refused = not_begun(refusal, now=self._now())
+            self._courier.tell("migration_ended", spec.id, refused, (), verifying=False)
+            return
         end = SourceEnd(
             spec=spec,
             vm=vm,
@@ -592,6 +626,8 @@ class Host:
             lambda _: self._turned(machine, end),
         )
         self._outgoing[spec.id] = (end, driver)
+        if self._beginning.pop(spec.id):
+            driver.tell(CancelRequested())
         try:
             await driver.run()
         except ProtocolError as error:
@@ -615,6 +651,14 @@ class Host:
         if vm.power is Power.OFF:
             vm.free()
 
+    async def _unready(self, vm: LocalVm) -> str:
+        """Wait until a VM that has just come can leave again; return "" or why it cannot."""
+        try:
+            await self._settled(vm)
+        except OSError as error:
+            return f"the writes of {vm.spec.name} cannot be tracked: {error}"
+        return "" if vm.power is Power.RUNNING else f"{vm.spec.name} has ended"
+
     def _turned(self, machine: Migration, end: SourceEnd) -> None:
         if machine.state.phase not in _SWITCHOVER:  # nothing that is not needed, while it stands
             self._center.migration_progressed.remote(end.seen(machine.state))
@@ -637,6 +681,12 @@ class Host:
             error=error,
         )
         self._courier.tell("verified", found)
+
+
+def _keep_latest(ids: dict[str, None]) -> None:
+    """Forget the oldest of more ids than can be asked for again."""
+    if len(ids) > _DRIVEN_MAX:
+        del ids[next(iter(ids))]
 
 
 def _serve(vm: LocalVm, pages: PageSource, rate_bytes_per_second: float | None) -> LateMemory:

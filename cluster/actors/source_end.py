@@ -204,10 +204,16 @@ class SourceEnd:
         await self._until_sent(nbytes, now)
         self._left_bytes += nbytes
 
-    def still_missing(self, pages: Pages) -> None:
-        """Owe these pages and no others, whatever was sent before: the remainder is repeated."""
-        self._fetched[pages] = 0
-        self._outbox.owe_only(pages)
+    async def still_missing(self, pages: Pages) -> None:
+        """Owe these pages and no others, whatever was sent before: the remainder is repeated.
+
+        What the pager has asked for is not among them, and may not have come either: what is
+        across for sure is noted before.
+        """
+        async with self._giving:
+            await asyncio.get_running_loop().run_in_executor(None, self._begin_giving)
+            self._fetched[pages] = 0
+            self._outbox.owe_only(pages)
 
     async def arrived(self, pages: Pages) -> None:
         """Give back pages of the remainder that the destination has, and some sent before them."""
@@ -215,10 +221,14 @@ class SourceEnd:
             if not self._closed:
                 await asyncio.get_running_loop().run_in_executor(None, self._give_back, pages)
 
-    def _give_back(self, pages: Pages) -> None:
+    def _begin_giving(self) -> Frozen:
+        """Note once what was across at the flip: all that is not owed yet."""
         if self._frozen is None:
             self._across = self._outbox.across(self.vm.populated())
-        frozen = self._freeze()
+        return self._freeze()
+
+    def _give_back(self, pages: Pages) -> None:
+        frozen = self._begin_giving()
         now, self._across = np.split(self._across, [min(_ACROSS_AT_ONCE, len(self._across))])
         frozen.give_back(pages)
         frozen.give_back(now)
@@ -268,6 +278,12 @@ class SourceEnd:
                 except VmGone:
                     self._peer = None  # whether it was heard is not known: say it again
         await self._destination.said.remote(self.spec.id, kind, what)
+
+    async def _goes_first(self, nbytes: int) -> None:
+        """Return when so much would have left ahead of the bulk, which has to wait for it."""
+        self._sending.accept(nbytes, now=time.monotonic())
+        if self._sending.rate_bytes_per_second is not None:
+            await asyncio.sleep(nbytes / self._sending.rate_bytes_per_second)
 
     async def _until_sent(self, nbytes: int, began: float) -> None:
         wait_s = self._sending.accept(nbytes, now=began) - time.monotonic()
@@ -353,8 +369,8 @@ class SourceEnd:
         return self._sent(command.seq, scanned - began, copied - scanned)
 
     async def _announce(self) -> None:
-        owed, began = self._outbox.owed(), time.monotonic()
-        await asyncio.gather(self._say("announce", owed), self._until_sent(owed.nbytes, began))
+        owed = self._outbox.owed()
+        await asyncio.gather(self._say("announce", owed), self._goes_first(owed.nbytes))
 
     async def _reach(self, peer: PeerAddress | None) -> None:
         """Connect to the destination; without it the switchover takes Ray calls."""
@@ -386,7 +402,7 @@ class SourceEnd:
             sent_bytes = new.nbytes + len(self._state) + header.wire_bytes
             await asyncio.gather(
                 self._say("finish", Switchover(state=self._state, missing=new, last=header)),
-                self._until_sent(sent_bytes, scanned),
+                self._goes_first(sent_bytes),
             )
             return Succeeded(
                 reply_to=command.seq,
