@@ -1,5 +1,6 @@
 """How `make test` divides the suite between two processes, and what no test may depend on."""
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from hypothesis import HealthCheck, settings
 # ends what hangs.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+# Ray starts itself when it is asked for something outside a session, and the next session then
+# fails. Here the call does. Read when Ray is imported.
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 ROOT = Path(__file__).parent
 

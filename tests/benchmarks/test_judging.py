@@ -123,7 +123,7 @@ def test_multifd_is_the_peer_in_throughput():
 
 
 def test_a_vm_that_does_not_come_back_is_told():
-    back = recovery.Recovery(answers_s=0.5, work_s=0.1, epoch_change=1, ended="")
+    back = recovery.Recovery(told_s=0.2, answers_s=0.5, work_s=0.1, epoch_change=1, ended="")
     kind = recovery.KINDS[0]
     assert recovery.claims_of(kind, [back])[0].holds
     assert not recovery.claims_of(kind, [back, replace(back, answers_s=None)])[0].holds
