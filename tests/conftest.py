@@ -1,6 +1,7 @@
 """How `make test` divides the suite between two processes, and what no test may depend on."""
 
 import os
+import signal
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,11 @@ settings.load_profile("patient")
 # Ray starts itself when it is asked for something outside a session, and the next session then
 # fails. Here the call does. Read when Ray is imported.
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
+
+# A shell lets what it starts in the background ignore Ctrl-C, and all their children: tests that
+# interrupt a command would wait in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent
 
