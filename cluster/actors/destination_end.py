@@ -114,14 +114,16 @@ class DestinationEnd:
             await self._source.still_missing.remote(self._migration, late.missing())
         self._tried = True
         sweep = loop.run_in_executor(None, late.sweep)
-        counting = asyncio.create_task(self._count_urgent(late))
+        watching = asyncio.create_task(self._count_urgent(late))
+        bringing = asyncio.create_task(self._bring(late))
         try:
-            await self._puller.bring_ahead(
-                self._install_late, ahead_bytes=self._ahead_bytes, all_read=self._note_all_read
-            )
-            await late.wait_complete()
+            await asyncio.wait({watching, bringing}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                await watching
+            await bringing
         finally:
-            counting.cancel()
+            watching.cancel()
+            bringing.cancel()
         self._all_here()
         self._settle_soon(sweep)
 
@@ -131,6 +133,11 @@ class DestinationEnd:
         self._resumed_s = time.monotonic()
         if not self._flipped:
             self._settle_soon()
+
+    @property
+    def settles(self) -> bool:
+        """Whether the VM runs with every page here."""
+        return self._settling is not None
 
     async def settled(self) -> None:
         """Return when the VM runs without a pager, its writes tracked: it may leave again then.
@@ -190,10 +197,23 @@ class DestinationEnd:
     def _note_all_read(self) -> None:
         self._all_read, self._read_s = True, time.monotonic()
 
+    async def _bring(self, late: LateMemory) -> None:
+        await self._puller.bring_ahead(
+            self._install_late, ahead_bytes=self._ahead_bytes, all_read=self._note_all_read
+        )
+        await late.wait_complete()
+
     async def _count_urgent(self, late: LateMemory) -> None:
-        """Let the bulk wait for what the urgent pages took of this host's card."""
+        """Let the bulk wait for what the urgent pages took of this host's card.
+
+        Raises:
+            PagerFailed: If the pager has died. Its guest waits until the next attempt, which
+                comes at once, has another one.
+        """
         while True:
             await asyncio.sleep(_COUNT_S)
+            if not late.served_by_somebody:
+                raise PagerFailed("the pager died")
             new, self._fetched_seen = late.fetched_pages - self._fetched_seen, late.fetched_pages
             if new:
                 self._puller.count(new * PAGE_BYTES)

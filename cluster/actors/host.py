@@ -391,10 +391,14 @@ class Host:
 
     async def discard(self, migration: str) -> None:
         """Forget a migration that came in and was rolled back; unknown ones are forgotten."""
-        end = self._incoming.pop(migration, None)
-        self._shares.pop(migration, None)
+        end = self._incoming.get(migration)
         if self._peers is not None:
             self._peers.forget(migration)
+        if end is not None and end.settles:  # nobody asks for its hashes any more
+            self._work.spawn(self._let_go(migration))
+            return
+        self._incoming.pop(migration, None)
+        self._shares.pop(migration, None)
         if end is not None and end.vm.power is not Power.RUNNING:
             end.close()
             end.vm.end()

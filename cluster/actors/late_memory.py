@@ -124,6 +124,11 @@ class LateMemory:
         """How many pages have come on the urgent socket so far."""
         return self._ledger.fetched_pages
 
+    @property
+    def served_by_somebody(self) -> bool:
+        """Whether the pager lives."""
+        return self._pager.alive
+
     def missing(self) -> Pages:
         """Return the pages that nobody has brought or is bringing."""
         return np.flatnonzero(self._states == MISSING)

@@ -144,6 +144,9 @@ class Recorder:
         if found.served is not None:
             self._exporter.faults_served(found.served.latency_us)
         self.mismatched_pages += found.mismatched_pages
+        if found.uncompared:
+            text = f"{found.vm} after {found.migration}: {found.uncompared}"
+            return EventRow(time_s=self._sampled_s, kind=EventKind.NOTE, text=text, vm=found.vm)
         if not found.mismatched_pages and not found.error:
             return None
         wrong = found.error or f"{found.mismatched_pages} of {found.pages} pages differ"

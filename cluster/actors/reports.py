@@ -99,7 +99,8 @@ class Verification:
 
     Attributes:
         served: What the destination's pager did; None for a pre-copy.
-        error: Empty, or why the comparison could not be made.
+        error: Empty, or why the comparison could not be made: a defect.
+        uncompared: Empty, or what died before it could be made, which says nothing of the pages.
     """
 
     migration: str
@@ -108,3 +109,4 @@ class Verification:
     mismatched_pages: int
     served: Served | None = None
     error: str = ""
+    uncompared: str = ""

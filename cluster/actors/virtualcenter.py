@@ -27,7 +27,7 @@ from cluster.actors.views import ClusterView, LicenceView, VmView
 from cluster.inventory.model import Scenario
 from cluster.journal.journal import Noted
 from cluster.journal.replay import go_on
-from cluster.migration.spec import Outcome
+from cluster.migration.spec import MigrationSpec, Outcome
 from cluster.migration.story import Entry
 from cluster.policy.balancing import OpenRecommendation
 from cluster.policy.center import Center
@@ -36,6 +36,7 @@ from cluster.policy.messages import (
     Asked,
     CancelRequested,
     CommitRequested,
+    Discard,
     GrantCommit,
     LinksMeasured,
     LoadSampled,
@@ -46,7 +47,7 @@ from cluster.policy.messages import (
     Stopping,
     VmEnded,
 )
-from cluster.policy.state import PowerState
+from cluster.policy.state import HostState, PowerState
 from cluster.policy.tasks import Task
 
 _PLACE_PAUSE_S = 0.02
@@ -63,7 +64,7 @@ class VirtualCenter:
         self._life: Life | None = None
         self._first = True
         self._samples: dict[str, HostSample] = {}
-        self._verifying: set[str] = set()
+        self._verifying: dict[str, MigrationSpec] = {}
         self._waking = Background(lambda error: traceback.print_exception(error))
         if database is None:
             self._life = Life.of(scenario, seed=seed)
@@ -198,6 +199,7 @@ class VirtualCenter:
 
     async def view(self, after: int = 0) -> ClusterView:
         """Return what there is to see, and what has happened after that number."""
+        self._give_up_comparisons()
         return cluster_view(
             self._center,
             now=self._living.now(),
@@ -258,15 +260,16 @@ class VirtualCenter:
         self, migration: str, outcome: Outcome, story: tuple[Entry, ...], *, verifying: bool
     ) -> None:
         """A machine has finished; with `verifying` a call of `verified` follows."""
-        if verifying:
-            self._verifying.add(migration)
+        moving = self._center.state.migrations.get(migration)
+        if verifying and moving is not None:
+            self._verifying[migration] = moving.spec
         self._living.feed(
             MigrationEnded(migration=migration, outcome=outcome), story, verifying=verifying
         )
 
     async def verified(self, verification: Verification) -> None:
         """A migrated VM's memory has been compared, or could not be."""
-        self._verifying.discard(verification.migration)
+        self._verifying.pop(verification.migration, None)
         self._living.note(Kind.VERIFIED, verification)
 
     async def driver_failed(self, subject: str, error: str) -> None:
@@ -274,6 +277,21 @@ class VirtualCenter:
         self._living.problem(f"{subject}: {error}")
 
     # Inside.
+
+    def _give_up_comparisons(self) -> None:
+        """Wait no longer for a source that has died between its migration's end and the comparison."""
+        hosts = self._center.state.hosts
+        for spec in list(self._verifying.values()):
+            if hosts[spec.source].state is HostState.NOT_RESPONDING:
+                del self._verifying[spec.id]
+                why = f"{spec.source} died before the memory was compared"
+                lost = Verification(
+                    migration=spec.id, vm=spec.vm, pages=0, mismatched_pages=0, uncompared=why
+                )
+                self._living.note(Kind.VERIFIED, lost)
+                self._living.carrier.carry_out(
+                    Discard(migration=spec.id, destination=spec.destination), self._living.work
+                )
 
     @property
     def _living(self) -> Life:

@@ -291,8 +291,11 @@ class Center:
         return [Record(topic=Topic.VM, what=what, text=text, fields=(("vm", name),))]
 
     def _vm_ended(self, event: VmEnded, now: float) -> list[Command]:
+        vm = self.state.vms[event.vm]
+        # Nobody can take over what had not arrived: it went with its source's host.
+        lost = event.vm in self.state.taking_over and event.epoch == vm.epoch
         return [
-            *self._powering.ended(event),
+            *(self._powering.lost(event.vm, event.reason) if lost else self._powering.ended(event)),
             *self._moving.vm_ended(event.vm, event.epoch, event.reason),
             *self._room_came(now, only_room=True),
         ]

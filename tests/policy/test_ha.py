@@ -261,3 +261,18 @@ def test_a_lost_vm_that_found_no_room_restarts_on_the_host_that_is_back():
     assert {} == restarts(fails(hand, "a"))
     hand.send(HostConnectRequested(host="a"))
     assert {"v": ("a", 2)} == restarts(hand.send(HostConnected(host="a", serves_faults=True)))
+
+
+@pytest.mark.parametrize("taken_over", [True, False])
+def test_a_vm_whose_memory_went_with_its_source_after_the_commit_is_restarted(taken_over):
+    """Its host lives, and still it was a host's loss: unlike a guest that ends by itself."""
+    hand = protected(vm("v", "a"), hosts="abc")
+    spec = hand.begun("v", "b")
+    hand.commit(spec)
+    if taken_over:
+        hand.send(HostFailed(host="a", reason="died"))
+    hand.send(VmEnded(vm="v", epoch=2, reason="lost with 9 pages that had not arrived"))
+    hand.send(Ticked())
+
+    assert taken_over == (PowerState.STARTING is hand.state.vms["v"].power)
+    assert taken_over == (hand.state.vms["v"].epoch == 3)
