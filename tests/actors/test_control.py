@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import pytest
 
@@ -52,8 +53,9 @@ def test_an_error_is_the_callers_and_the_line_goes_on(switchboard):
 
 def test_an_actor_that_is_away_is_asked_again_and_the_wait_is_known(switchboard):
     with Control(switchboard, b"key") as control:
+        began = time.monotonic()
         assert "back" == control.call("center", "away")
-        assert 0.1 < control.away_s < 0.3
+        assert 0.1 < control.away_s <= time.monotonic() - began
 
 
 def test_several_may_call_at_once(switchboard):
