@@ -143,7 +143,7 @@ class DestinationEnd:
         """Return when the VM runs without a pager, its writes tracked: it may leave again then.
 
         Raises:
-            OSError: If its writes cannot be tracked.
+            OSError: If the writes of a VM that has not ended cannot be tracked.
         """
         failed = self._settling
         if failed is not None and failed.done() and failed.exception() is not None:
@@ -151,7 +151,11 @@ class DestinationEnd:
             if self.vm.power is not Power.OFF:
                 self._settle_soon()
         if self._settling is not None:
-            await asyncio.shield(self._settling)
+            try:
+                await asyncio.shield(self._settling)
+            except OSError:
+                if self.vm.power is not Power.OFF:
+                    raise
 
     async def rescue(self) -> int:
         """With the source dead: let arrive what had left it; return how many pages are lost."""

@@ -199,10 +199,8 @@ class Host:
         """End a VM and free its memory; unknown names are off already."""
         vm = self._vms.pop(name, None)
         if vm is not None:
-            with contextlib.suppress(OSError):  # it is over either way
-                await self._settled(vm)
-            vm.end()
-            vm.free()
+            vm.end()  # at once: another host may own it
+            await self._free_settled(vm)
 
     async def set_demand(self, name: str, demand: Demand, demand_from_s: float) -> None:
         """Give a VM another demand profile."""
@@ -453,11 +451,7 @@ class Host:
         end = self._incoming.get(migration)
         if end is None:
             return
-        try:
-            await end.settled()
-        except OSError:
-            if end.vm.power is not Power.OFF:
-                raise
+        await end.settled()
         end.close()
         self._incoming.pop(migration, None)
         self._shares.pop(migration, None)
@@ -581,8 +575,7 @@ class Host:
 
     async def _free_settled(self, vm: LocalVm) -> None:
         """Free a dead VM's memory when no thread uses its descriptors any more."""
-        with contextlib.suppress(OSError):
-            await self._settled(vm)
+        await self._settled(vm)
         vm.free()
 
     async def _schedule(self) -> None:

@@ -154,9 +154,11 @@ def test_a_dead_source_is_reported_with_its_vms_and_the_destination_forgets(laun
 @pytest.mark.long
 def test_two_migrations_into_one_card_share_it(launch):
     """While both send, each gets half of the card; one alone has all of it."""
-    hosts = [host("a"), host("b"), host("c", rate_bytes_per_second=GIGABIT)]
-    # Three seconds of the card each, because their VMs' processes do not start at the same time.
-    vms = [filled("x", on="a", mib=384), filled("y", on="b", mib=384)]
+    large = {"memory_mib": 2048}
+    hosts = [host(name, **large) for name in "ab"]
+    hosts.append(host("c", rate_bytes_per_second=GIGABIT, **large))
+    # Six seconds of the card each, because their VMs' processes do not start at the same time.
+    vms = [filled("x", on="a", mib=768), filled("y", on="b", mib=768)]
     watch = launch(scenario(hosts, vms))
     watch.migrate("x", "c")
     watch.migrate("y", "c")
@@ -166,7 +168,7 @@ def test_two_migrations_into_one_card_share_it(launch):
     whole = max(end for _, end in spans) - min(start for start, _ in spans)
     rounds = [one.outcome.rounds[0] for one in ended]
 
-    assert together > 0.1 * whole, "they hardly met, so this has shown nothing"
+    assert together > 0.5 * whole
     assert sum(one.sent_bytes for one in rounds) / whole <= GIGABIT * 1.02
     for (start, end), one in zip(spans, rounds, strict=True):
         alone = (end - start) - together
