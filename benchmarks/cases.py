@@ -34,6 +34,8 @@ class Case:
     Attributes:
         link: A key of `LINKS`.
         rate_mb_s: The write rate R: R / 4096 page writes a second, with replacement.
+        hashed: Each migration compares all pages by hash; without, the guest's writes are replayed
+            once after the last one, and all of its memory is compared with that.
     """
 
     link: str
@@ -42,6 +44,7 @@ class Case:
     memory_mib: int = 1024
     working_set_mib: int = WORKING_SET_MIB
     pattern: str = "uniform"
+    hashed: bool = True
 
     @property
     def name(self) -> str:
@@ -49,13 +52,15 @@ class Case:
         small = "" if self.memory_mib == 1024 else f"/{self.memory_mib}MiB"
         other = "" if self.working_set_mib == WORKING_SET_MIB else f"/ws{self.working_set_mib}"
         shape = "" if self.pattern == "uniform" else f"/{self.pattern}"
-        return f"{self.link}/{self.mode.value}/{self.rate_mb_s:g}{small}{other}{shape}"
+        plain = "" if self.hashed else "/unhashed"
+        return f"{self.link}/{self.mode.value}/{self.rate_mb_s:g}{small}{other}{shape}{plain}"
 
     @property
     def words(self) -> str:
         """Says the case under a claim."""
         link = {"unlimited": "unlimited", "gbe": "1 GbE", "10gbe": "10 GbE"}[self.link]
-        return f"{self.memory_mib} MiB, {link}, {self.mode.value}, R={self.rate_mb_s:g} MB/s"
+        plain = "" if self.hashed else ", compared by replay"
+        return f"{self.memory_mib} MiB, {link}, {self.mode.value}, R={self.rate_mb_s:g} MB/s{plain}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,7 @@ class Row:
         missing_pages: Still on the source when the VM ran at the destination.
         write_rate_ratio: Writes done of writes attempted, over the whole migration.
         rest_rate_ratio: The same in the half second before the request.
+        memcpy_bytes_per_second: What one thread copied just before the request, where that counts.
         latency_us: Demand faults by power of two of microseconds.
         last_pages: Pages that a stop-and-copy sent while the VM stood still.
         host_cpu_s: CPU time of both hosts' processes, and of pagers that have ended.
@@ -113,6 +119,7 @@ class Row:
     last_pages: int | None = None
     host_cpu_s: float | None = None
     rest_rate_ratio: float | None = None
+    memcpy_bytes_per_second: float | None = None
 
     @property
     def completed(self) -> bool:

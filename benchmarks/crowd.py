@@ -138,7 +138,10 @@ class Crowd:
         """Return the hosts that say they run each VM."""
         found: dict[str, list[str]] = {vm.name: [] for vm in self.cluster.scenario.vms}
         for name, host in self.cluster.hosts.items():
-            report = ray.get(host.start.remote(self.cluster.center), timeout=SILENCE_S_MAX)
+            report = ray.get(
+                host.start.remote(self.cluster.center, len(self.cluster.hosts)),
+                timeout=SILENCE_S_MAX,
+            )
             for vm in report.vms:
                 if not vm.leaving:
                     found[vm.name].append(name)
@@ -150,7 +153,10 @@ class Crowd:
         on = sum(bool(hosts) for hosts in self.places().values())
         incoming = 0
         for host in self.cluster.hosts.values():
-            report = ray.get(host.start.remote(self.cluster.center), timeout=SILENCE_S_MAX)
+            report = ray.get(
+                host.start.remote(self.cluster.center, len(self.cluster.hosts)),
+                timeout=SILENCE_S_MAX,
+            )
             incoming += len(report.incoming)
         return abs(vms - on) + incoming
 

@@ -1,6 +1,7 @@
 """Two live hosts and VMs that go from one to the other and back. Not a benchmark.
 
-After every migration all pages are compared with the source's frozen memory.
+After every migration all pages are compared with the source's frozen memory, unless the lab is
+not to verify: then a VM can be compared with its replayed writes.
 """
 
 import os
@@ -18,6 +19,7 @@ from stories import Steps, steps_of
 
 from cluster.actors.cluster import Cluster, wait_until_up
 from cluster.actors.session import ray_session
+from cluster.actors.verifying import Audit
 from cluster.inventory.demand import Constant
 from cluster.inventory.model import (
     DrsSettings,
@@ -73,6 +75,7 @@ class Lab:
         tracker: TrackerKind | None = None,
         hosts: int = 2,
         ha: bool = False,
+        verify: bool = True,
         database: Path | None = None,
     ) -> None:
         """Start the cluster, and return when every VM runs where its spec says.
@@ -98,6 +101,7 @@ class Lab:
             ha=HaSettings(enabled=ha, failures_tolerated=0),
             migration=MigrationSettings(
                 probe_interval_s=PROBE_INTERVAL_S,
+                verify=verify,
                 per_host_max=migrations_at_once_max,
                 # A VM's process starts in seconds when others keep the machine busy.
                 stall_s_max=_STALL_S_MAX,
@@ -165,6 +169,12 @@ class Lab:
                 moved.mismatched_pages = -1 if check.error else check.mismatched_pages
                 moved.served = check.served
         return found
+
+    def mismatched_with_replay(self, name: str) -> int:
+        """Stun a VM for good, and return how many of its pages differ from its replayed writes."""
+        host = ray.get(self.cluster.center.host_of.remote(name))
+        audit: Audit = ray.get(host.audit.remote(name, []))
+        return audit.mismatched_pages if audit.replayed else -1
 
     def _cpu_s(self) -> float:
         """CPU seconds of the hosts so far, their ended children included."""

@@ -2,10 +2,11 @@
 
 An idle guest of filled memory, from `Prepare` answered to the last page; guest memory and object
 store touched before, by the engine and by a migration that does not count. The
-single-thread memcpy and loopback TCP are measured in the same run, before and after; QEMU's
+single-thread memcpy is measured just before each migration, loopback TCP before and after; QEMU's
 multifd with the same memory is in against_qemu.py, whose figure `--qemu-mb-s` takes.
 
-Every page is hashed on both sides, as in every run of the project.
+By default a migration hashes each page as it is installed, which no hypervisor does. Rows that end in
+`/unhashed` go without; there the guest's memory is compared with its replayed writes in the end.
 
     python benchmarks/throughput.py
     python benchmarks/throughput.py --quick --json
@@ -31,38 +32,47 @@ def main() -> int:
     parser.add_argument("--qemu-mb-s", type=float, help="QEMU multifd's rate here, to compare with")
     options = parser.parse_args()
     if options.quick:
-        grid = [Case(link="unlimited", mode=Mode.HYBRID)]
+        grid = [Case(link="unlimited", mode=Mode.HYBRID, hashed=hashed) for hashed in (False, True)]
     else:
         grid = [
-            Case(link="unlimited", mode=mode, memory_mib=mib)
+            Case(link="unlimited", mode=mode, memory_mib=mib, hashed=hashed)
             for mib in (1024, 4096)
             for mode in _MODES
+            for hashed in (False, True)
+            if hashed or mode is Mode.HYBRID
         ]
     cases = chosen(grid, options)
     keep = Rows.open(options.out, resume=options.resume)
     count = options.migrations or (5 if options.quick else 15)
-    copies, streams, pairs = limits()
+    before = tcp_limits()
     # Two to warm up: memory of both hosts is touched then.
-    rows = measure(cases, lambda _: count, keep, warm_up=2, probe_interval_s=_PROBE_INTERVAL_S)
-    after = limits()
-    copy, stream, pair = (
-        statistics.mean(both) for both in zip((copies, streams, pairs), after, strict=True)
+    rows = measure(
+        cases,
+        lambda _: count,
+        keep,
+        warm_up=2,
+        probe_interval_s=_PROBE_INTERVAL_S,
+        yardstick=memcpy_bytes_per_second,
     )
+    stream, pair = (statistics.mean(both) for both in zip(before, tcp_limits(), strict=True))
+    copies = [row.memcpy_bytes_per_second / 1e6 for row in rows if row.memcpy_bytes_per_second]
     claims = [
-        Claim(claim="memcpy, one thread", value=copy / 1e6, unit="MB/s", n=2),
+        Claim(
+            claim="memcpy, one thread", value=statistics.median(copies), unit="MB/s", n=len(copies)
+        ),
         Claim(claim="loopback TCP, one stream", value=stream / 1e6, unit="MB/s", n=2),
         Claim(claim="loopback TCP, two streams together", value=pair / 1e6, unit="MB/s", n=2),
     ]
     for case in cases:
-        claims += claims_of(case, keep.of(case), copy, pair, options.qemu_mb_s)
+        claims += claims_of(case, keep.of(case), pair, options.qemu_mb_s)
     if not options.json:
         print(table(cases, keep))
     return finish([*claims, *integrity(rows)], as_json=options.json)
 
 
-def limits() -> tuple[float, float, float]:
-    """Return bytes a second of memcpy, of one TCP stream, of two."""
-    return memcpy_bytes_per_second(), tcp_bytes_per_second(1), tcp_bytes_per_second(2)
+def tcp_limits() -> tuple[float, float]:
+    """Return bytes a second of one TCP stream, of two."""
+    return tcp_bytes_per_second(1), tcp_bytes_per_second(2)
 
 
 def rate(row: Row) -> float:
@@ -70,24 +80,24 @@ def rate(row: Row) -> float:
     return row.memory_bytes / row.transfer_s
 
 
-def claims_of(
-    case: Case, rows: list[Row], copy: float, pair: float, qemu_mb_s: float | None
-) -> list[Claim]:
-    """Judge one case against memcpy of this run, and QEMU where it is known."""
-    rates = [rate(row) for row in rows if row.completed and row.transfer_s]
-    if not rates:
+def claims_of(case: Case, rows: list[Row], pair: float, qemu_mb_s: float | None) -> list[Claim]:
+    """Judge one case against memcpy at the time, and QEMU where it is known."""
+    done = [row for row in rows if row.completed and row.transfer_s]
+    if not done:
         return []
-    median = statistics.median(rates)
-    judged = case.mode is Mode.HYBRID
-    where = {"n": len(rates), "conditions": case.words}
+    median = statistics.median(rate(row) for row in done)
+    share = statistics.median(rate(row) / row.memcpy_bytes_per_second for row in done)
+    # Hashing is ours: neither the memcpy nor QEMU does it.
+    judged = case.mode is Mode.HYBRID and not case.hashed
+    where = {"n": len(done), "conditions": case.words}
     claims = [
         Claim(claim="memory moved, median", value=median / 1e6, unit="MB/s", **where),
         Claim(
             claim="of a single-thread memcpy",
-            value=median / copy,
+            value=share,
             unit="ratio",
             bar=f">= {_MEMCPY_SHARE:g}" if judged else None,
-            holds=not judged or median / copy >= _MEMCPY_SHARE,
+            holds=not judged or share >= _MEMCPY_SHARE,
             **where,
         ),
         Claim(claim="of two loopback TCP streams", value=median / pair, unit="ratio", **where),

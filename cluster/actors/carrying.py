@@ -127,7 +127,7 @@ class Carrier:
         """Have a host report to us, learn what it runs, and hear when it dies."""
         host = self.hosts[name]
         try:
-            report: HostReport = await _answer(host.start, me)
+            report: HostReport = await _answer(host.start, me, len(self.hosts))
         except RayError as error:
             self._feed(HostFailed(host=name, reason=type(error).__name__))
             return

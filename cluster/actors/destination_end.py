@@ -39,19 +39,23 @@ class DestinationEnd:
         turns: asyncio.Semaphore,
         late: LateMemory | None,
         *,
+        round_batch_bytes: int,
         ahead_bytes: int,
         hashed: bool,
     ) -> None:
         """`receiving` and `turns` are shared with every other migration that comes in.
 
-        `late` serves faults where the VM may run before all of its memory is here. Of the
+        `late` serves faults where the VM may run before all of its memory is here. A batch has
+        at most `round_batch_bytes` while the VM runs at the source; of the
         remainder `ahead_bytes` may leave the source before they arrive here. `hashed` notes
         each page's hash as it is installed.
         """
         self.vm = vm
         self._migration = migration
         self._source = source
-        self._puller = Puller(migration, source, receiving, turns)
+        self._puller = Puller(
+            migration, source, receiving, turns, round_batch_bytes=round_batch_bytes
+        )
         self._late = late
         self._ahead_bytes = ahead_bytes
         self._hashed = hashed
@@ -202,6 +206,9 @@ class DestinationEnd:
         self._all_read, self._read_s = True, time.monotonic()
 
     async def _bring(self, late: LateMemory) -> None:
+        if not late.left():
+            self._note_all_read()
+            return
         await self._puller.bring_ahead(
             self._install_late, ahead_bytes=self._ahead_bytes, all_read=self._note_all_read
         )

@@ -24,11 +24,12 @@ from cluster.actors.local_vm import LocalVm, Power, create_vm
 from cluster.actors.own_metrics import OwnMetrics
 from cluster.actors.peer import PeerAddress, PeerDoor, Prepared, Switchover
 from cluster.actors.priority import goes_first
-from cluster.actors.pulling import TURNS, Waybill
+from cluster.actors.pulling import DEPTH, TURNS, Waybill, round_batch_bytes
 from cluster.actors.replies import Handle
 from cluster.actors.reports import HostFacts, HostReport, RunningVm, Verification
 from cluster.actors.scheduling import Scheduler
 from cluster.actors.source_end import SourceEnd
+from cluster.actors.touching import StoreToucher
 from cluster.actors.verifying import Audit, audit_guest
 from cluster.actors.vm_link import Doorstep, VmGone, VmRefused
 from cluster.actors.wire import Header
@@ -106,19 +107,24 @@ class Host:
         self._door: Doorstep | None = None
         self._metrics: OwnMetrics | None = None
         self._peers: PeerDoor | None = None
-        self._ahead_bytes = 0
+        self._ahead_bytes = self._round_batch_bytes = 0
+        self._store = StoreToucher(0)
         self._turns = asyncio.Semaphore(TURNS)
 
     # VirtualCenter's calls.
 
-    async def start(self, center: Handle) -> HostReport:
-        """Begin to schedule and to report to `center`; told again, only say what is here."""
+    async def start(self, center: Handle, hosts: int) -> HostReport:
+        """Begin to schedule and to report to `center`; told again, only say what is here.
+
+        The cluster's object store serves so many `hosts`, this one among them.
+        """
         if self._door is None:
             self._center = center
             self._door = Doorstep()
-            self._ahead_bytes = int(
-                ray.cluster_resources().get("object_store_memory", 0) * _AHEAD_RATIO
-            )
+            store_bytes = ray.cluster_resources().get("object_store_memory", 0)
+            self._ahead_bytes = int(store_bytes * _AHEAD_RATIO)
+            self._round_batch_bytes = round_batch_bytes(store_bytes / hosts)
+            self._store = StoreToucher(DEPTH * self._round_batch_bytes)
             self._peers = await PeerDoor.open(ray.util.get_node_ip_address())
             self._work.spawn(self._schedule())
             self._work.spawn(self._report())
@@ -354,6 +360,7 @@ class Host:
             self._receiving,
             self._turns,
             late,
+            round_batch_bytes=self._round_batch_bytes,
             ahead_bytes=self._ahead_bytes,
             hashed=spec.verify,
         )
@@ -613,6 +620,7 @@ class Host:
             destination=destination,
             center=self._center,
             sending=self._sending,
+            store=self._store,
         )
         machine = Migration(spec)
         driver = Driver(

@@ -8,8 +8,11 @@ cards are taken only when a batch arrives, so that what waits keeps nobody else 
 
 import asyncio
 import contextlib
+import functools
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +26,26 @@ from cluster.policy.sharing import SerialLink
 DEPTH = 3
 # Of all migrations into a host whose network sets no limit.
 TURNS = 4
-# Ray takes about 3 ms of both cores for each batch, whatever is in it.
+# Ray takes 3 to 5 ms of both cores for each batch, whatever is in it: 1 GiB took 347 ms in
+# batches of 32 MiB and 186 ms in batches of 128 MiB (Xeon, 2 cores, nothing hashed).
+ROUND_BATCH_BYTES_MAX = 128 << 20
+# Of the remainder: a guest's fault may have to wait until a batch with its page is stored.
 _BATCH_BYTES_MAX = 32 << 20
 _BATCH_BYTES_MIN = 128 << 10
+# Of a host's part of the object store: `TURNS` batches fill half of it, and those whose
+# place has not been given back yet have the rest.
+_BATCH_RATIO = 1 / 8
 # A batch takes at most this long on a shaped link, so that an interrupt is answered soon
 # and urgent pages do not wait.
 _BATCH_S_MAX = 0.02
 
 Install = Callable[[Batch], object]
+
+
+def round_batch_bytes(store_bytes: float) -> int:
+    """Return how large a round's batches may be where a host has so much of the object store."""
+    fits = int(store_bytes * _BATCH_RATIO)
+    return min(max(fits, _BATCH_BYTES_MAX // 2), ROUND_BATCH_BYTES_MAX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +78,20 @@ class Puller:
         source: Handle,
         receiving: SerialLink,
         turns: asyncio.Semaphore,
+        *,
+        round_batch_bytes: int,
     ) -> None:
         """`receiving` is this host's card, shared with every other migration that comes in.
 
         So are `turns`, where nothing but the machine itself limits how fast batches come: more
         of them under way at once than it has cores for only push each other out of its caches.
+        A batch has at most `round_batch_bytes` in a round before the VM runs here.
         """
         self._migration = migration
         self._source = source
         self._receiving = receiving
         self._turns = turns
+        self._round_batch_bytes = round_batch_bytes
         self.share = SerialLink(rate_bytes_per_second=receiving.rate_bytes_per_second)
 
     async def bring_round(self, install: Install) -> None:
@@ -83,9 +102,10 @@ class Puller:
         Raises:
             ExceptionGroup: With what failed, a `RayError` if the source or a batch is gone.
         """
+        sizes = _growing(self._round_batch_bytes)
         async with asyncio.TaskGroup() as work:
             for _ in range(DEPTH):
-                work.create_task(self._one_by_one(install))
+                work.create_task(self._one_by_one(install, sizes))
 
     async def bring_ahead(
         self, install: Install, *, ahead_bytes: int, all_read: Callable[[], None]
@@ -97,7 +117,7 @@ class Puller:
         Raises:
             ExceptionGroup: With what failed, a `RayError` if the source or a batch is gone.
         """
-        room = asyncio.Semaphore(max(DEPTH, ahead_bytes // self._batch_bytes()))
+        room = asyncio.Semaphore(max(DEPTH, ahead_bytes // self._batch_bytes(_BATCH_BYTES_MAX)))
         held: asyncio.Queue[_Read | None] = asyncio.Queue()
 
         async def read_all() -> None:
@@ -123,11 +143,11 @@ class Puller:
         """Take note of bytes that came beside the batches: they had the card, the bulk waits."""
         self._receive(nbytes, time.monotonic())
 
-    async def _one_by_one(self, install: Install) -> None:
+    async def _one_by_one(self, install: Install, sizes: Iterator[int]) -> None:
         """Bring a batch after the other, each in its turn."""
         while True:
             async with self._turns if self._unlimited else contextlib.nullcontext():
-                one = await self._read()
+                one = await self._read(self._batch_bytes(next(sizes)))
                 if one is None:
                     return
                 await _in_thread(install, await self._arrive(one))
@@ -135,7 +155,7 @@ class Puller:
     async def _read_on(self, room: asyncio.Semaphore, held: "asyncio.Queue[_Read | None]") -> None:
         while True:
             await room.acquire()
-            if (one := await self._read()) is None:
+            if (one := await self._read(self._batch_bytes(_BATCH_BYTES_MAX))) is None:
                 room.release()
                 return
             held.put_nowait(one)
@@ -148,10 +168,10 @@ class Puller:
             del one  # its place in the object store is the next batch's
             room.release()
 
-    async def _read(self) -> _Read | None:
+    async def _read(self, bytes_max: int) -> _Read | None:
         """Take the next batch off the source; None when the round is over."""
         said, batch = self._source.read_batch.options(num_returns=2).remote(
-            self._migration, self._batch_bytes(), self.share.rate_bytes_per_second
+            self._migration, bytes_max, self.share.rate_bytes_per_second
         )
         waybill: Waybill | None = await said
         return None if waybill is None else _Read(waybill, batch)
@@ -175,15 +195,35 @@ class Puller:
     def _unlimited(self) -> bool:
         return self.share.rate_bytes_per_second is None
 
-    def _batch_bytes(self) -> int:
+    def _batch_bytes(self, bytes_max: int) -> int:
         rate = self.share.rate_bytes_per_second
         if rate is None:
-            return _BATCH_BYTES_MAX
-        return int(min(max(rate * _BATCH_S_MAX, _BATCH_BYTES_MIN), _BATCH_BYTES_MAX))
+            return bytes_max
+        return int(min(max(rate * _BATCH_S_MAX, _BATCH_BYTES_MIN), bytes_max))
+
+
+@functools.cache
+def _installers() -> ThreadPoolExecutor:
+    """Half of the cores, the source may have the others.
+
+    More threads would only take the interpreter's lock from each other, once per 64 pages, and
+    with it what the other had in its cache: three on two cores took half as long again as one.
+    """
+    return ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), "installing")
+
+
+def _growing(bytes_max: int) -> Iterator[int]:
+    """Yield the sizes of a round's batches: small ones first, so that the installing begins soon."""
+    size = min(_BATCH_BYTES_MAX, bytes_max)
+    while True:
+        yield size
+        size = min(2 * size, bytes_max)
 
 
 async def _in_thread(install: Install, batch: Batch) -> None:
-    await asyncio.get_running_loop().run_in_executor(None, _unpack_and_install, batch, install)
+    await asyncio.get_running_loop().run_in_executor(
+        _installers(), _unpack_and_install, batch, install
+    )
 
 
 def _unpack_and_install(batch: Batch, install: Install) -> None:

@@ -24,6 +24,9 @@ _REAP_S_MAX = 30.0
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _STORE_BYTES_MIN = 256 << 20
 _STORE_BYTES_MAX = 2 << 30
+# By itself Ray keeps the place of a batch that nobody needs any more for a second: at 2 GB/s the
+# object store grows to its limit, page by page, and each first touch costs more than the copy.
+_FREED_AT_ONCE = "RAY_free_objects_batch_size"
 
 
 class NoRay(Exception):
@@ -58,10 +61,12 @@ def _own_ray(namespace: str) -> Iterator[None]:
     directory = tempfile.mkdtemp(prefix="vmotion-ray-")
     reaper = _start_reaper(directory)
     # A token of this session alone; otherwise Ray would leave one in the user's home.
-    before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", MARK)}
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", MARK, _FREED_AT_ONCE)
+    before = {name: os.environ.get(name) for name in names}
     try:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         os.environ[MARK] = directory
+        os.environ.setdefault(_FREED_AT_ONCE, "1")
         # Ray warns that authentication is on, which is what we want. Its mode cannot be set
         # here: Ray reads it when it is imported, and turns it on by itself when it is not set.
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)

@@ -15,7 +15,7 @@ from cluster.actors.peer import PeerAddress, PeerFailed, Prepared, Switchover, c
 from cluster.actors.pulling import Waybill
 from cluster.actors.replies import Handle
 from cluster.actors.reports import MigrationProgress
-from cluster.actors.touching import map_early, touch_store
+from cluster.actors.touching import StoreToucher, map_early
 from cluster.actors.verifying import compare_memory
 from cluster.actors.vm_link import VmGone, VmLink, VmRefused
 from cluster.actors.wire import PAYLOAD_BYTES_MAX
@@ -79,14 +79,16 @@ class SourceEnd:
         destination: Handle,
         center: Handle,
         sending: SerialLink,
+        store: StoreToucher,
     ) -> None:
-        """`sending` is this host's card, shared with every other migration that leaves."""
+        """`sending` is this host's card, shared with every other migration that leaves; so is `store`."""
         self.spec = spec
         self.vm = vm
         self._host = host
         self._destination = destination
         self._center = center
         self._sending = sending
+        self._store = store
         # A byte a page: which ones the destination has fetched by itself.
         nbytes = marks_bytes(spec.memory_pages)
         self._fetched_fd = create_memory(f"{spec.vm}-fetched", nbytes)
@@ -337,7 +339,9 @@ class SourceEnd:
         if prepared.refusal:
             return Refused(reply_to=command.seq, reason=prepared.refusal)
         self._there = prepared.there
-        await asyncio.gather(mapped, touch_store(), self._reach(prepared.peer))
+        touched_bytes = PAGE_BYTES * sum(stop - first for first, stop in runs)
+        touching = self._store.touch_for(touched_bytes)
+        await asyncio.gather(mapped, touching, self._reach(prepared.peer))
         if spec.mode is Mode.POSTCOPY:
             await self._announce()
         # Clients and VirtualCenter learn of the new place ahead of time: to take over an

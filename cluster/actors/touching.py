@@ -7,7 +7,6 @@ the destination is prepared, it is not paid while pages travel and a guest waits
 import asyncio
 import contextlib
 import functools
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,11 +15,7 @@ from ray.exceptions import RayError
 
 from cluster.memory.guest_memory import Mapping, Runs, allocate, map_allocated
 
-# As much of the object store as one migration has under way.
-_STORE_BYTES = 128 << 20
 _STORE_PIECE_BYTES = 32 << 20
-
-_store_touched = threading.Event()
 
 
 @functools.cache
@@ -42,18 +37,27 @@ def map_early(memory: Mapping, runs: Runs) -> "asyncio.Future[None]":
     return asyncio.get_running_loop().run_in_executor(_thread(), map_allocated, memory, runs)
 
 
-async def touch_store() -> None:
-    """Touch what a migration needs of the object store, once in a process's life."""
-    if _store_touched.is_set():
-        return
-    _store_touched.set()
-    await asyncio.get_running_loop().run_in_executor(_thread(), _touch_store)
+class StoreToucher:
+    """Touches of the object store what a host's migrations have under way, once in its life."""
+
+    def __init__(self, bytes_max: int) -> None:
+        """A migration has at most `bytes_max` under way at once."""
+        self._bytes_max = bytes_max
+        self._pieces = 0
+
+    async def touch_for(self, nbytes: int) -> None:
+        """Touch what a migration of so much memory needs, unless one before needed as much."""
+        pieces = -(-min(nbytes, self._bytes_max) // _STORE_PIECE_BYTES)
+        if pieces <= self._pieces:
+            return
+        self._pieces = pieces
+        await asyncio.get_running_loop().run_in_executor(_thread(), _touch_store, pieces)
 
 
-def _touch_store() -> None:
+def _touch_store(pieces: int) -> None:
     piece = np.zeros(_STORE_PIECE_BYTES, dtype=np.uint8)
     # Held together, or the store would hand out the same place again and again. One that is
     # too full now will be touched by whoever fills it.
     with contextlib.suppress(RayError):
-        refs = [ray.put(piece) for _ in range(_STORE_BYTES // _STORE_PIECE_BYTES)]
+        refs = [ray.put(piece) for _ in range(pieces)]
         del refs

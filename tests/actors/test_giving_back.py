@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cluster.actors.source_end import SourceEnd
+from cluster.actors.touching import StoreToucher
 from cluster.inventory.model import Mode
 from cluster.memory.guest_memory import PAGE_BYTES, create_memory, map_memory, populated_pages
 from cluster.memory.tracker import ShadowTracker
@@ -48,6 +49,7 @@ def test_a_page_that_the_pager_has_asked_for_is_not_given_back_before_it_has_com
         destination=None,
         center=None,
         sending=SerialLink(rate_bytes_per_second=None),
+        store=StoreToucher(0),
     )
     claimed = np.arange(40, 60)
 
