@@ -43,6 +43,7 @@ def settled(power: Power, fails: int, times: int) -> None:
             SerialLink(rate_bytes_per_second=None),
             asyncio.Semaphore(1),
             Late(fails),
+            round_batch_bytes=0,
             ahead_bytes=0,
             hashed=False,
         )
