@@ -1,6 +1,7 @@
 """From tables to the frozen facts of `model`: groups expanded, names resolved, demands made."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +22,7 @@ from cluster.inventory.network_tables import NicName, NicTable
 from cluster.inventory.problems import Findings, Key, shown
 from cluster.inventory.programs import program_of
 from cluster.inventory.reading import Tables
+from cluster.inventory.stay_tables import ExponentialStay
 from cluster.inventory.switch_assembly import check_switches, switches_of
 from cluster.inventory.tables import HostTable, RuleTable, VmTable
 
@@ -181,10 +183,15 @@ def _come_and_go(draft: Draft, table: VmTable, name: str) -> float | None:
     return arrives_s
 
 
-def _drawn(times: Sequence[float], scenario_seed: int, name: str, which: int) -> float:
-    """A VM's own time between two, by its name: arrivals of a group are a Poisson process's."""
-    low, high = times
+def _drawn(
+    times: Sequence[float] | ExponentialStay, scenario_seed: int, name: str, which: int
+) -> float:
+    """A VM's own time, by its name; between two times, arrivals of a group are a Poisson process's."""
     part = _seed(scenario_seed, f"{name}/{which}") / 2.0**63
+    if isinstance(times, ExponentialStay):
+        # The distribution's inverse; a part that was rounded up to 1 would have no logarithm.
+        return -times.mean_s * math.log1p(-min(part, 1 - 2.0**-53))
+    low, high = times
     return low + (high - low) * part
 
 

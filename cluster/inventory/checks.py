@@ -70,7 +70,7 @@ def _check_times(draft: Draft, table: VmTable, key: Key) -> None:
     add, duration_s = draft.findings.add, draft.tables.scenario.duration_s
     for name in ("arrives_s", "stays_s"):
         times = getattr(table, name)
-        if times is not None and times[0] > times[1]:
+        if isinstance(times, list) and times[0] > times[1]:
             wrong = f"from {times[0]:g} to {times[1]:g} is backwards"
             add((*key, name), wrong, "the earlier time first")
     if table.arrives_s is not None and table.arrives_s[1] >= duration_s:

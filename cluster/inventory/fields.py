@@ -43,32 +43,6 @@ Names = Annotated[
 ]
 
 
-def _as_pair(value: object) -> object:
-    alone = isinstance(value, int | float) and not isinstance(value, bool)
-    return [value, value] if alone else value
-
-
-# A time, or the earliest and the latest: each of a group has its own in between.
-Times = Annotated[
-    list[Seconds],
-    BeforeValidator(_as_pair),
-    Field(min_length=2, max_length=2),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0},
-                {
-                    "type": "array",
-                    "items": {"type": "number", "minimum": 0},
-                    "minItems": 2,
-                    "maxItems": 2,
-                },
-            ]
-        }
-    ),
-]
-
-
 def default_of(spec: type, name: str) -> Any:
     """The default of a frozen fact's field, so that no default is written twice."""
     (default,) = (item.default for item in fields(spec) if item.name == name)

@@ -31,6 +31,7 @@ from cluster.inventory.network_tables import (
     SwitchTable,
 )
 from cluster.inventory.problems import Findings, Key, shown
+from cluster.inventory.stay_tables import ExponentialStay
 from cluster.inventory.tables import (
     ClientsTable,
     DrsTable,
@@ -251,6 +252,7 @@ _INNER: Mapping[str, type[BaseModel]] = {
     "clients": ClientsTable,
     "sine": SineTable,
     "<table>": NicTable,  # the branch of `nic` that is one
+    "<stay>": ExponentialStay,  # the branch of `stays_s` that is one
     "switch": SwitchTable,
     "port_group": PortGroupTable,
     "kernel_port": KernelPortTable,

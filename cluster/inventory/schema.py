@@ -29,6 +29,7 @@ from cluster.inventory.network_tables import (
     PortGroupTable,
     SwitchTable,
 )
+from cluster.inventory.stay_tables import ExponentialStay
 from cluster.inventory.tables import (
     ClientsTable,
     DrsTable,
@@ -52,6 +53,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`[[host.switch.port_group]]`": PortGroupTable,
     "`[[host.switch.kernel_port]]`": KernelPortTable,
     "`[[vm]]`": VmTable,
+    "`stays_s` of a VM as `{mean_s = …}`": ExponentialStay,
     "`clients` of a VM": ClientsTable,
     "`demand` as `{constant = …}`": ConstantDemand,
     "`demand` as `{steps = …}`": StepsDemand,

@@ -26,7 +26,6 @@ from cluster.inventory.fields import (
     Seconds,
     Seed,
     Table,
-    Times,
     by_type,
     default_of,
 )
@@ -48,6 +47,7 @@ from cluster.inventory.model import (
     VmSpec,
 )
 from cluster.inventory.network_tables import NicName, NicTable, SwitchTable
+from cluster.inventory.stay_tables import Stay, Times
 
 
 class ScenarioTable(Table):
@@ -239,10 +239,10 @@ class VmTable(Table):
         description="It is powered on then; with [earliest, latest] each VM of a group at a time "
         "in between. With the cluster if left out.",
     )
-    stays_s: Times | None = Field(
+    stays_s: Stay | None = Field(
         None,
-        description="It is powered off after that time, or after one of [shortest, longest]; it "
-        "stays to the end if left out.",
+        description="It is powered off after that time, after one of [shortest, longest], or after "
+        "one drawn from the table below; it stays to the end if left out.",
     )
     restart_priority: Annotated[RestartPriority, Field(strict=False)] = Field(
         default_of(VmSpec, "restart_priority"),

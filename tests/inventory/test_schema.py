@@ -30,6 +30,13 @@ def test_the_schema_takes_a_right_file_and_every_form_of_a_demand(right):
         assert _accepts(right.replace("= 500", f"= {demand}"))
 
 
+def test_the_schema_takes_every_form_of_a_stay(right, problems_of):
+    for stay in ("5", "[5, 9.5]", "{ mean_s = 3600 }"):
+        text = right.replace("= 500", f"= 500\nstays_s = {stay}")
+        assert _accepts(text)
+        assert () == problems_of(text)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -41,6 +48,8 @@ def test_the_schema_takes_a_right_file_and_every_form_of_a_demand(right):
         ("count = 2", 'count = 2\nnic = "2GbE"'),
         ("count = 3", "count = 3\nhost = []"),
         ("count = 3", "count = 3\nunknown = 1"),
+        ("count = 3", "count = 3\nstays_s = { mean_s = 0 }"),
+        ("count = 3", "count = 3\nstays_s = { mean = 5 }"),
     ],
 )
 def test_the_schema_refuses_what_the_reader_refuses(right, problems_of, before, after):

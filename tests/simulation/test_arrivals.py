@@ -1,10 +1,13 @@
 """VMs that come and go: when they are on, and that they ask for CPU from their first instant."""
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from cluster.inventory.demand import Constant
+from cluster.inventory.model import TimedKind
 from cluster.inventory.scenario import ScenarioProblems, loads
 from cluster.observe.record import EventKind
 from cluster.simulation.run import simulate
@@ -57,6 +60,70 @@ def test_each_vm_of_a_group_has_times_of_its_own_and_the_same_each_time(tmp_path
     assert 20 == len(set(times))
     assert all(5 <= at_s <= 90 for at_s in times)
     assert first == again
+
+
+def departures(scenario) -> dict[str, float]:
+    kinds = [e for e in scenario.events if e.kind is TimedKind.POWER_OFF]
+    return {name: event.at_s for event in kinds for name in event.vms}
+
+
+def test_stays_with_a_mean_are_exponentially_distributed(tmp_path):
+    long = LAB.replace("duration_s = 100", "duration_s = 1000000").replace(" = 1024", " = 1000000")
+    made = loads(
+        long + vm(stays_s="{ mean_s = 500 }", count=1000), file="lab.toml", directory=tmp_path
+    )
+    stays = np.array(list(departures(made).values()))
+    assert 1000 == stays.size
+    # Mean and deviation are alike, and the share that stays for longer than t falls as exp(-t/mean).
+    assert pytest.approx(500, rel=0.1) == stays.mean()
+    assert pytest.approx(500, rel=0.1) == stays.std()
+    for means in (0.5, 1, 2):
+        assert pytest.approx(math.exp(-means), abs=0.04) == np.mean(stays > means * 500)
+
+
+def test_a_drawn_stay_is_the_vms_own_and_the_seeds(tmp_path):
+    more = vm(stays_s="{ mean_s = 30 }", count=10)
+    first = departures(lab(tmp_path, more))
+    assert len(first) == len(set(first.values())) > 1
+    assert first == departures(lab(tmp_path, more))
+    other = vm(stays_s="{ mean_s = 30 }", count=3).replace("late", "other")
+    beside = departures(lab(tmp_path, other + more))
+    assert first == {name: at_s for name, at_s in beside.items() if name in first}
+    seeded = LAB.replace("[scenario]", "[scenario]\nseed = 1") + more
+    assert first != departures(loads(seeded, file="lab.toml", directory=tmp_path))
+
+
+def test_a_drawn_stay_begins_with_the_arrival_and_ends_in_the_run(tmp_path):
+    """The same draw, 60 s later for who arrives 60 s later; who stays past the end has no event."""
+    stay = "{ mean_s = 40 }"
+    now = departures(lab(tmp_path, vm(stays_s=stay, count=15)))
+    late = departures(lab(tmp_path, vm(arrives_s=60, stays_s=stay, count=15)))
+    assert {name: pytest.approx(at_s + 60) for name, at_s in now.items() if at_s < 40} == late
+    assert 0 < len(late) < len(now) < 15
+    done = simulate(lab(tmp_path, vm(arrives_s=60, stays_s=stay, count=15)))
+    told = {e.vm: e.time_s for e in done.events if e.kind is EventKind.VM_POWERED_OFF}
+    assert pytest.approx(late) == told
+
+
+@pytest.mark.parametrize(
+    ("stay", "key", "says"),
+    [
+        ("{ mean_s = 0 }", "vm.late.stays_s.mean_s", "out of range"),
+        ("{ mean_s = true }", "vm.late.stays_s.mean_s", "not a number"),
+        ("{ mean = 5 }", "vm.late.stays_s.mean", "unknown key"),
+        ("{ }", "vm.late.stays_s.mean_s", "is missing"),
+        ("[1, 2, 3]", "vm.late.stays_s", "3 entries"),
+        ('"long"', "vm.late.stays_s", "not a list"),
+    ],
+)
+def test_a_stay_that_cannot_be_says_why(tmp_path, stay, key, says):
+    with pytest.raises(ScenarioProblems) as found:
+        lab(tmp_path, vm(stays_s=stay))
+    assert [
+        problem.wrong
+        for problem in found.value.problems
+        if problem.key == key and says in problem.wrong
+    ]
 
 
 def test_an_event_powers_a_vm_on_again(tmp_path):
