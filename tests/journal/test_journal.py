@@ -1,5 +1,7 @@
 """The journal as a file: what was written is there after any death, and damage is said in words."""
 
+import importlib
+import operator
 import os
 import pickle
 import signal
@@ -251,6 +253,24 @@ def test_bytes_that_name_something_foreign_are_refused():
     for data in (pickle.dumps(Evil()), b"nonsense", freeze(time.struct_time)):
         with pytest.raises(Unreadable):
             thaw(data)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cluster.memory.tracker\nos.system",  # by way of a module that imports it
+        "cluster.memory.pagers\n_Process",  # starts a process when it is made
+        "cluster.inventory.trace\nPath",  # not of that room, only imported there
+        "cluster.policy.licence_file\nread",  # a function: nothing that was kept
+        "drs.files\nload",
+    ],
+)
+def test_only_classes_come_back_and_only_from_their_own_rooms(name):
+    module, attribute = name.split("\n")
+    whole = importlib.import_module(module)
+    assert operator.attrgetter(attribute)(whole)  # else this would test a wrong name
+    with pytest.raises(Unreadable, match="does not belong"):
+        thaw(f"\x80\x04c{name}\n.".encode("latin-1"))
 
 
 def test_plain_things_and_the_projects_own_come_back():
