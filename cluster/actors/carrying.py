@@ -13,6 +13,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
 from cluster.actors.background import Background
 from cluster.actors.births import create_host_again
+from cluster.actors.center_line import CenterDoor
 from cluster.actors.replies import Handle
 from cluster.actors.reports import HostReport, MigrationProgress
 from cluster.migration.spec import MigrationSpec, not_begun
@@ -66,9 +67,14 @@ class Carrier:
     """
 
     def __init__(
-        self, center: Center, feed: Callable[[Event], object], now: Callable[[], float]
+        self,
+        center: Center,
+        feed: Callable[[Event], object],
+        now: Callable[[], float],
+        door: CenterDoor,
     ) -> None:
         self._center = center
+        self._door = door
         self._feed = feed
         self._now = now
         self.hosts: dict[str, Handle] = {}
@@ -126,8 +132,9 @@ class Carrier:
     async def connect(self, name: str, me: Handle, work: Background) -> None:
         """Have a host report to us, learn what it runs, and hear when it dies."""
         host = self.hosts[name]
+        address = await self._door.expect(name)
         try:
-            report: HostReport = await _answer(host.start, me, len(self.hosts))
+            report: HostReport = await _answer(host.start, me, len(self.hosts), address)
         except RayError as error:
             self._feed(HostFailed(host=name, reason=type(error).__name__))
             return

@@ -20,6 +20,9 @@ from cluster.memory.transfer import Batch, Intake
 from cluster.page import PAGE_BYTES
 from cluster.policy.sharing import SerialLink
 
+# A guest that runs again answers those who have waited before the bulk takes the cores.
+# Its faults are served meanwhile.
+_ANSWERS_FIRST_S = 0.01
 # How often urgent pages are counted by the card.
 _COUNT_S = 0.01
 # A batch is stored in milliseconds.
@@ -117,6 +120,12 @@ class DestinationEnd:
         if self._tried:  # what was sent last time may have been lost on the way
             await self._source.still_missing.remote(self._migration, late.missing())
         self._tried = True
+        if not late.left():
+            self._note_all_read()
+            self._all_here()
+            self._settle_soon()
+            return
+        await self._answers_first()
         sweep = loop.run_in_executor(None, late.sweep)
         watching = asyncio.create_task(self._count_urgent(late))
         bringing = asyncio.create_task(self._bring(late))
@@ -206,9 +215,6 @@ class DestinationEnd:
         self._all_read, self._read_s = True, time.monotonic()
 
     async def _bring(self, late: LateMemory) -> None:
-        if not late.left():
-            self._note_all_read()
-            return
         await self._puller.bring_ahead(
             self._install_late, ahead_bytes=self._ahead_bytes, all_read=self._note_all_read
         )
@@ -233,16 +239,20 @@ class DestinationEnd:
         """All is here: stop to need a pager, once; a sweep may be under way already."""
         late = self._late
         if late is not None and self._settling is None:
-            if sweep is None:
-                sweep = asyncio.get_running_loop().run_in_executor(None, late.sweep)
             self._settling = asyncio.create_task(self._settle(late, sweep))
 
-    async def _settle(self, late: LateMemory, sweep: "asyncio.Future[None]") -> None:
+    async def _settle(self, late: LateMemory, sweep: "asyncio.Future[None] | None") -> None:
+        if sweep is None:
+            await self._answers_first()
+            sweep = asyncio.get_running_loop().run_in_executor(None, late.sweep)
         await sweep
         served = await asyncio.get_running_loop().run_in_executor(None, late.settle)
         if self._flipped:
             served.survives_process_s = max(self._read_s - self._resumed_s, 0.0)
             served.survives_node_s = self._here_s - self._resumed_s
+
+    async def _answers_first(self) -> None:
+        await asyncio.sleep(max(0.0, self._resumed_s + _ANSWERS_FIRST_S - time.monotonic()))
 
     def announce(self, missing: Pages) -> None:
         """Learn which pages would stay behind if the VM flipped now; replaces what was said."""

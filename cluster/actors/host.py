@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import RayError
 
 from cluster.actors.background import Background
+from cluster.actors.center_line import CenterLine
 from cluster.actors.courier import Courier
 from cluster.actors.destination_end import DestinationEnd
 from cluster.actors.driving import Driver
@@ -104,6 +105,7 @@ class Host:
         self._isolation = Isolation(isolation_s_max or 0.0, self._cut_off, self._back)
         self._held: set[str] = set()
         self._center: Handle = None
+        self._line = CenterLine(None)
         self._door: Doorstep | None = None
         self._metrics: OwnMetrics | None = None
         self._peers: PeerDoor | None = None
@@ -113,10 +115,13 @@ class Host:
 
     # VirtualCenter's calls.
 
-    async def start(self, center: Handle, hosts: int) -> HostReport:
+    async def start(
+        self, center: Handle, hosts: int, address: PeerAddress | None = None
+    ) -> HostReport:
         """Begin to schedule and to report to `center`; told again, only say what is here.
 
-        The cluster's object store serves so many `hosts`, this one among them.
+        The cluster's object store serves so many `hosts`, this one among them. At `address`
+        `center` can be reached without Ray.
         """
         if self._door is None:
             self._center = center
@@ -131,6 +136,9 @@ class Host:
             if self._isolated:
                 self._work.spawn(self._isolation.watch())
             self._work.spawn(self._courier.run(center))
+            self._line = CenterLine(center)
+        if address is not None:
+            self._work.spawn(self._line.reach(address))
         context = ray.get_runtime_context()
         facts = HostFacts(
             host=self._spec.name,
@@ -308,6 +316,7 @@ class Host:
             self._metrics.close()
         if self._peers is not None:
             self._peers.close()
+        self._line.close()
         self._stopped.set()
 
     # Other hosts' calls.
@@ -473,8 +482,9 @@ class Host:
         if self._peers is None:
             return None
 
-        async def serve(kind: str, payload: bytes) -> None:
+        async def serve(kind: str, payload: bytes) -> bytes:
             await self._do_said(migration, kind, pickle.loads(payload))
+            return b""
 
         return self._peers.expect(migration, serve)
 
@@ -619,6 +629,7 @@ class Host:
             host=ray.get_runtime_context().current_actor,
             destination=destination,
             center=self._center,
+            line=self._line,
             sending=self._sending,
             store=self._store,
         )

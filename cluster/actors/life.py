@@ -10,6 +10,7 @@ import ray
 
 from cluster.actors.background import Background
 from cluster.actors.carrying import Carrier
+from cluster.actors.center_line import CenterDoor
 from cluster.actors.chronicle import Chronicle, Kind
 from cluster.actors.licence_server import LicenceLink
 from cluster.actors.named import host_name
@@ -28,11 +29,14 @@ from cluster.policy.messages import (
     CalendarTold,
     CloseMigration,
     Command,
+    CommitRequested,
     Event,
+    GrantCommit,
     HostFailed,
     LoadSampled,
     MigrationEnded,
     Record,
+    RefuseCommit,
     Restarted,
     Ticked,
 )
@@ -64,7 +68,7 @@ class Life:
         self._zero_s = time.monotonic() - known.now_s - max(0.0, time.time() - known.unix_s)
         self._woken = asyncio.Event()
         self.chronicle = Chronicle(journal)
-        self.carrier = Carrier(known.center, self.feed, self.now)
+        self.carrier = Carrier(known.center, self.feed, self.now, CenterDoor(self.commit))
         self.licences = LicenceLink(known.center, self.feed, self.problem)
         if self.resumes:
             self.work.spawn(self._resume())
@@ -117,6 +121,19 @@ class Life:
             self.carrier.forget(ended.id)
         self._woken.set()
         return commands
+
+    def commit(self, migration: str, epoch: int) -> str:
+        """Decide about a commit: "" when the destination owns the VM now, or why not."""
+        for answer in self.feed(CommitRequested(migration=migration, epoch=epoch)):
+            match answer:
+                case GrantCommit():
+                    record = self.center.state.migrations.get(migration)
+                    if record is not None:
+                        self.carrier.committed(record.spec)
+                    return ""
+                case RefuseCommit(reason=reason):
+                    return reason
+        return "VirtualCenter gave no answer"
 
     def problem(self, text: str) -> None:
         """Note what should not have happened."""

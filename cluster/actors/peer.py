@@ -23,13 +23,13 @@ from cluster.memory.transfer import Batch
 _CONNECT_S_MAX = 5.0
 _READ_BYTES = 1 << 20
 
-Serve = Callable[[str, bytes], Awaitable[None]]
-"""Does what a frame of that kind says; what it raises is the answer."""
+Serve = Callable[[str, bytes], Awaitable[bytes]]
+"""Does what a frame of that kind says and returns the answer; so is what it raises."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerAddress:
-    """Where a migration's destination listens, and the one-time key that opens it."""
+    """Where a migration's destination, or VirtualCenter, listens, and the one-time key that opens it."""
 
     host: str
     port: int
@@ -70,7 +70,7 @@ class Switchover:
 
 
 class PeerDoor:
-    """The destination's side: one listening socket a host, one key a migration."""
+    """The listening side: one socket a host, one key a migration; VirtualCenter's has one a host."""
 
     def __init__(self, server: asyncio.Server, host: str) -> None:
         self._server = server
@@ -89,18 +89,18 @@ class PeerDoor:
         doors.append(cls(server, host))
         return doors[0]
 
-    def expect(self, migration: str, serve: Serve) -> PeerAddress:
-        """Let a migration's source in, and hand what it says to `serve`, frame after frame.
+    def expect(self, whose: str, serve: Serve) -> PeerAddress:
+        """Let a migration's source, or a host, in; hand what it says to `serve`, frame after frame.
 
-        A key is good once, and only the latest of a migration is.
+        A key is good once, and only the latest for the same name is.
         """
         key = secrets.token_hex(16)
-        self._expected[migration] = (key, serve)
+        self._expected[whose] = (key, serve)
         return PeerAddress(host=self._host, port=self._port, key=key)
 
-    def forget(self, migration: str) -> None:
-        """Let nobody in for that migration any more."""
-        self._expected.pop(migration, None)
+    def forget(self, whose: str) -> None:
+        """Let nobody in for that migration, or host, any more."""
+        self._expected.pop(whose, None)
 
     def close(self) -> None:
         """Stop listening, and hang up."""
@@ -128,10 +128,10 @@ class PeerDoor:
             writer.close()
 
     def _take(self, shown: str) -> Serve | None:
-        """Return who serves the migration whose key is shown, once."""
-        for migration, (key, serve) in self._expected.items():
+        """Return who serves what the key is shown for, once."""
+        for whose, (key, serve) in self._expected.items():
             if hmac.compare_digest(key, shown):
-                del self._expected[migration]
+                del self._expected[whose]
                 return serve
         return None
 
@@ -150,8 +150,9 @@ async def connect(address: PeerAddress) -> VmLink:
 
 async def _answer(serve: Serve, header: Header, payload: bytes) -> bytes:
     result: Header = {"re": header["id"]}
+    body = b""
     try:
-        await serve(str(header["kind"]), payload)
+        body = await serve(str(header["kind"]), payload)
     except Exception as error:  # told to the other side, whose migration it is
         result["error"] = f"{type(error).__name__}: {error}"
-    return encode(result)
+    return encode(result, body)

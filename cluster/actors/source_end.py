@@ -8,8 +8,9 @@ import time
 
 import numpy as np
 import ray
-from ray.exceptions import ActorUnavailableError, RayError
+from ray.exceptions import RayError
 
+from cluster.actors.center_line import CenterLine
 from cluster.actors.local_vm import LocalVm, Power
 from cluster.actors.peer import PeerAddress, PeerFailed, Prepared, Switchover, connect
 from cluster.actors.pulling import Waybill
@@ -52,9 +53,6 @@ from cluster.policy.sharing import SerialLink
 
 # What is left at the stun goes along with the state up to this size, and in batches above.
 _INLINE_BYTES_MAX = 4 << 20
-# Below any `stall_s_max`: silence for longer is the machine's to judge.
-_CENTER_AWAY_S_MAX = 5.0
-_COMMIT_AGAIN_S = 0.02
 # How often a destination is asked whether it still prepares.
 _LISTEN_S = 1.0
 # The VM's own page is written for each request and touched first of all: it goes with the
@@ -78,6 +76,7 @@ class SourceEnd:
         host: Handle,
         destination: Handle,
         center: Handle,
+        line: CenterLine,
         sending: SerialLink,
         store: StoreToucher,
     ) -> None:
@@ -87,6 +86,7 @@ class SourceEnd:
         self._host = host
         self._destination = destination
         self._center = center
+        self._line = line
         self._sending = sending
         self._store = store
         # A byte a page: which ones the destination has fetched by itself.
@@ -453,27 +453,10 @@ class SourceEnd:
         )
 
     async def _commit(self, command: Commit) -> Answer:
-        refusal = await self._ask_commit(command.epoch)
+        refusal = await self._line.commit(self.spec.id, command.epoch)
         if refusal:
             return Refused(reply_to=command.seq, reason=refusal)
         return Succeeded(reply_to=command.seq)
-
-    async def _ask_commit(self, epoch: int) -> str:
-        """Ask VirtualCenter, at once again while it is starting anew: the VM stands still meanwhile.
-
-        Raises:
-            ray.exceptions.RayError: If it is away for long; the machine asks again then.
-        """
-        end_s = time.monotonic() + _CENTER_AWAY_S_MAX
-        while True:
-            try:
-                refusal: str = await self._center.commit.remote(self.spec.id, epoch)
-            except ActorUnavailableError:
-                if time.monotonic() > end_s:
-                    raise
-                await asyncio.sleep(_COMMIT_AGAIN_S)
-            else:
-                return refusal
 
     async def _roll_back(self, command: Rollback) -> Answer:
         """Run here again first, and only then tell the destination to forget."""

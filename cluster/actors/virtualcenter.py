@@ -35,14 +35,11 @@ from cluster.policy.forecast import Candidate, Queued, candidates, queue
 from cluster.policy.messages import (
     Asked,
     CancelRequested,
-    CommitRequested,
     Discard,
-    GrantCommit,
     LinksMeasured,
     LoadSampled,
     MigrationEnded,
     MigrationRequested,
-    RefuseCommit,
     Started,
     Stopping,
     VmEnded,
@@ -219,17 +216,7 @@ class VirtualCenter:
 
     async def commit(self, migration: str, epoch: int) -> str:
         """The commit point: return "" when the destination owns the VM now, or why not."""
-        answers = self._living.feed(CommitRequested(migration=migration, epoch=epoch))
-        for answer in answers:
-            match answer:
-                case GrantCommit():
-                    record = self._center.state.migrations.get(migration)
-                    if record is not None:
-                        self._living.carrier.committed(record.spec)
-                    return ""
-                case RefuseCommit(reason=reason):
-                    return reason
-        return "VirtualCenter gave no answer"
+        return self._living.commit(migration, epoch)
 
     async def owned(self, host: str, vms: Sequence[tuple[str, int]]) -> list[str]:
         """Return which of these (VM, epoch) that host may run."""

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from cluster.actors.center_line import CenterLine
 from cluster.actors.source_end import SourceEnd
 from cluster.actors.touching import StoreToucher
 from cluster.inventory.model import Mode
@@ -48,6 +49,7 @@ def test_a_page_that_the_pager_has_asked_for_is_not_given_back_before_it_has_com
         host=None,
         destination=None,
         center=None,
+        line=CenterLine(None),
         sending=SerialLink(rate_bytes_per_second=None),
         store=StoreToucher(0),
     )

@@ -51,8 +51,11 @@ def test_an_iso_that_is_attached_on_the_way_stops_a_migration_before_its_commit(
     watch = launch(scenario(hosts, [filled("big", on="a", mib=64)]))
     center = watch.cluster.center
     # VirtualCenter hears the one right after the other; a round over the link takes half a second.
-    center.request_migration.remote(
-        MigrationRequested(vm="big", destination="b", trigger=Trigger.USER)
+    # Calls that are under way together it may hear in another order.
+    ray.get(
+        center.request_migration.remote(
+            MigrationRequested(vm="big", destination="b", trigger=Trigger.USER)
+        )
     )
     iso = VmReconfigured(vm="big", changes=(("local_devices", ("CD/DVD drive 1",)),))
     center.ask.remote(Asked(key="iso", by="test", wish=iso))

@@ -18,6 +18,7 @@ def spoken(talk):
         heard.append((kind, pickle.loads(payload)))
         if kind == "bad":
             raise KeyError("m1")
+        return b"done"
 
     async def main():
         door = await PeerDoor.open("127.0.0.1")
