@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from cluster.inventory.trace import Trace, TraceError, Values, read_trace
 
 Shape = float | ConstantDemand | StepsDemand | SineDemand | UniformDemand | TraceDemand
 NONE = Constant(mhz=0.0)
+# A file that was cut or exported badly is wrong in all columns: nobody reads a line for each.
+BAD_COLUMNS_MAX = 5
 
 
 @dataclass(slots=True, kw_only=True)
@@ -134,35 +137,73 @@ def _uniform(bounds: list[float], key: Key, vms: int, seed: int, findings: Findi
 def _from_trace(
     shape: TraceDemand, key: Key, vms: int, span_s: float, shelf: TraceShelf, findings: Findings
 ) -> Source:
+    """The columns wanted, if nothing is wrong with the file, its clock or any of them."""
     try:
         trace = shelf.take(shape.trace)
     except TraceError as error:
         findings.add((*key, "trace"), error.wrong, error.right)
         return Source()
-    try:
-        columns = _columns(trace, shape.column, vms)
-    except TraceError as error:
-        findings.add((*key, "column"), error.wrong, error.right)
-        return Source()
-    interval_s = shape.interval_s or trace.interval_s
-    if interval_s is None:
-        wrong = "is missing, and the trace has no column time_s"
-        findings.add((*key, "interval_s"), wrong, "the time between two samples in the run")
-        return Source()
-    shortest = min(values.size for values in columns)
-    if shortest * interval_s < span_s:
+    names = _names(trace, shape.column, vms, (*key, "column"), findings)
+    columns = _sound(trace, names, (*key, "column"), findings)
+    interval_s = _interval(trace, shape, key, findings)
+    shortest = min((trace.series[name].size for name in names), default=0)
+    if shortest and interval_s is not None and shortest * interval_s < span_s:
         findings.add(
             (*key, "trace"),
-            f"the trace is too short: {shortest} samples of {interval_s:g} s for {span_s:g} s",
+            f"{trace.file} is too short: {shortest} samples of {interval_s:g} s for {span_s:g} s",
             f"{math.ceil(span_s / interval_s)} samples, or an interval_s of "
             f"{span_s / shortest:.4g} or more",
         )
+    wanted = vms if shape.column == "each" else 1
+    if len(columns) < wanted or interval_s is None:
+        return Source()
     return Source(columns=columns, interval_s=interval_s, percent=shape.unit == "percent")
 
 
-def _columns(trace: Trace, column: str | int, vms: int) -> tuple[Values, ...]:
+def _names(
+    trace: Trace, column: str | int, vms: int, key: Key, findings: Findings
+) -> tuple[str, ...]:
+    """The columns that are wanted and are there."""
     if column != "each":
-        return (trace.values(column),)
-    if len(trace.series) < vms:
-        raise TraceError(f"{vms} VMs and {len(trace.series)} columns", "a column for each VM")
-    return tuple(trace.values(index) for index in range(vms))
+        try:
+            return (trace.name_of(column),)
+        except TraceError as error:
+            findings.add(key, error.wrong, error.right)
+            return ()
+    there = tuple(trace.series)
+    if len(there) < vms:
+        wrong = f"{vms} VMs and {len(there)} columns in {trace.file}"
+        findings.add(key, wrong, f"a column for each VM: {vms - len(there)} more, or fewer VMs")
+    return there[:vms]
+
+
+def _sound(trace: Trace, names: Sequence[str], key: Key, findings: Findings) -> tuple[Values, ...]:
+    """The series of these names; none if one of them cannot be used."""
+    columns: list[Values] = []
+    mistakes: list[TraceError] = []
+    for name in names:
+        try:
+            columns.append(trace.values(name))
+        except TraceError as error:
+            mistakes.append(error)
+    for mistake in mistakes[:BAD_COLUMNS_MAX]:
+        findings.add(key, mistake.wrong, mistake.right)
+    if len(mistakes) > BAD_COLUMNS_MAX:
+        rest = len(mistakes) - BAD_COLUMNS_MAX
+        wrong = f"{rest} more of the {len(names)} columns wanted of {trace.file} cannot be used"
+        findings.add(key, wrong, "numbers of 0 or more in every row")
+    return () if mistakes else tuple(columns)
+
+
+def _interval(trace: Trace, shape: TraceDemand, key: Key, findings: Findings) -> float | None:
+    """The time between two samples in the run; None if there is no saying."""
+    try:
+        recorded_s = trace.interval_s()
+    except TraceError as error:
+        findings.add((*key, "trace"), error.wrong, error.right)
+        return shape.interval_s
+    interval_s = shape.interval_s or recorded_s
+    if interval_s is None:
+        wrong = f"is missing, and {trace.file} has no column time_s"
+        findings.add((*key, "interval_s"), wrong, "the time between two samples in the run")
+    return interval_s

@@ -21,17 +21,22 @@ class Registry(Generic[T]):
     Attributes:
         what: "host" or "VM", for messages.
         origins: Each name's table in the document.
+        uncounted: Starts of the names of groups whose count was wrong: more of them were meant
+            than are here, so what is said of all things, or of one that is missing, may not hold.
     """
 
     what: str
     specs: dict[str, T] = field(default_factory=dict)
     origins: dict[str, Key] = field(default_factory=dict)
+    uncounted: list[str] = field(default_factory=list)
     _matched: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def declare(self, name: str, count: int | None, key: Key, findings: Findings) -> list[str]:
         """Take the names of a table's things; what cannot be taken goes to `findings`."""
         if not name:
             return []  # no usable name was read, and that has been noted
+        if findings.touch((*key, "count")):
+            self.uncounted.append(name.partition(NUMBER)[0])
         names = list(group_names(name, count))
         if not is_name(names[-1]):
             findings.add((*key, "name"), f"{shown(name)} is no safe name", NAME_RULE)
@@ -64,6 +69,8 @@ class Registry(Generic[T]):
             self._note_unknown(name, key, findings)
 
     def _note_unknown(self, name: str, key: Key, findings: Findings) -> None:
+        if any(_may_be_of(start, name) for start in self.uncounted):
+            return  # it follows from the wrong count, which has been noted
         # Looking for what was meant takes 20 ms, and nobody would see it.
         right = "" if findings.full else suggestion(name, tuple(self.origins))
         findings.add(key, f"there is no {self.what} {shown(name)}", right)
@@ -74,6 +81,12 @@ class Registry(Generic[T]):
         if pattern not in self._matched:
             self._matched[pattern] = matching(pattern, self.origins)
         return self._matched[pattern]
+
+
+def _may_be_of(start: str, pattern: str) -> bool:
+    """Whether a name, or a pattern with `*`, may mean things whose names have this start."""
+    head, star, _ = pattern.partition("*")
+    return head.startswith(start) or (bool(star) and start.startswith(head))
 
 
 def group_names(name: str, count: int | None) -> Iterator[str]:

@@ -37,7 +37,7 @@ def _check_alone(draft: Draft, rule: RuleSpec, key: Key) -> None:
     if touch((*key, "kind")):
         return
     if rule.kind in VM_VM:
-        if len(rule.vms) < 2 and not touch((*key, "vms")):
+        if len(rule.vms) < 2 and not touch((*key, "vms")) and not draft.vms.uncounted:
             wrong = f"{len(rule.vms)} VM cannot be together with or apart from others"
             add((*key, "vms"), wrong, "two VMs at least")
         if table.hosts is not None:
@@ -68,7 +68,7 @@ def _check_apart(draft: Draft, together: Mapping[str, frozenset[str]]) -> None:
         if rule.kind is not RuleKind.ANTI_AFFINITY:
             continue
         key: Key = ("rule", index, "vms")
-        if hosts and len(rule.vms) > len(hosts):
+        if hosts and len(rule.vms) > len(hosts) and not draft.hosts.uncounted:
             wrong = f"{len(rule.vms)} VMs cannot be apart on {len(hosts)} hosts"
             draft.findings.add(key, wrong, "fewer VMs, or more hosts")
         first: dict[int, str] = {}
@@ -81,6 +81,8 @@ def _check_apart(draft: Draft, together: Mapping[str, frozenset[str]]) -> None:
 
 def _check_hosts(draft: Draft, together: Mapping[str, frozenset[str]]) -> None:
     """Each VM, with those it must be with, has a host left that is large enough."""
+    if draft.hosts.uncounted:
+        return  # how many are left is not known
     everywhere = frozenset(draft.hosts.origins)
     allowed = _allowed(draft, everywhere)
     done: set[int] = set()

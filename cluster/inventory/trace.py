@@ -40,12 +40,40 @@ class Trace:
     """Series by name, in the file's order; a hole in one is a NaN.
 
     Attributes:
+        file: Its name, for messages.
         series: float64, one-dimensional; their lengths may differ.
-        interval_s: Between two samples, from the column `time_s`; None without one.
+        times: The column `time_s`; None without one. A bad clock leaves the series usable, so
+            that what is wrong with them can be told too.
     """
 
+    file: str
     series: Mapping[str, Values]
-    interval_s: float | None = None
+    times: Values | None = None
+
+    def interval_s(self) -> float | None:
+        """The time between two samples, by the file's clock; None if it has none.
+
+        Raises:
+            TraceError: If the clock does not go up in equal steps.
+        """
+        return None if self.times is None else _interval_s(self.file, self.times)
+
+    def name_of(self, column: str | int) -> str:
+        """The name of that column, or of the one with that number from 0.
+
+        Raises:
+            TraceError: If there is none.
+        """
+        names = tuple(self.series)
+        if isinstance(column, int):
+            if column < len(names):
+                return names[column]
+            wrong = f"there is no column {column} in {self.file}"
+            raise TraceError(wrong, f"the trace has {len(names)}, counted from 0")
+        if column not in self.series:
+            wrong = f'there is no column "{column}" in {self.file}'
+            raise TraceError(wrong, suggestion(column, names))
+        return column
 
     def values(self, column: str | int) -> Values:
         """The series of that name, or with that number from 0.
@@ -53,29 +81,21 @@ class Trace:
         Raises:
             TraceError: If there is none, or it has gaps or negative numbers.
         """
-        names = tuple(self.series)
-        if isinstance(column, int):
-            if column >= len(names):
-                raise TraceError(
-                    f"there is no column {column}", f"the trace has {len(names)}, counted from 0"
-                )
-            column = names[column]
-        elif column not in self.series:
-            raise TraceError(f'there is no column "{column}"', suggestion(column, names))
+        column = self.name_of(column)
         values = self.series[column]
+        place = f'column "{column}" of {self.file}'
         if values.size == 0:
-            raise TraceError(f'column "{column}" is empty', "one sample at least")
+            raise TraceError(f"{place} is empty", "one sample at least")
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
             raise TraceError(
-                f'column "{column}" has {bad.size} gaps, the first at sample {bad[0] + 1}',
+                f"{place} has {_gaps(bad)} in {values.size} samples, "
+                f"the first at sample {bad[0] + 1}",
                 "a number in every row",
             )
         if values.min() < 0:
             first = int(np.argmax(values < 0))
-            raise TraceError(
-                f'column "{column}" is {values[first]:g} at sample {first + 1}', "0 or more"
-            )
+            raise TraceError(f"{place} is {values[first]:g} at sample {first + 1}", "0 or more")
         return values
 
 
@@ -107,22 +127,28 @@ def read_trace(path: Path) -> Trace:
     times = series.pop(TIME, None)
     if not series:
         raise TraceError(f"{path.name} has no column with numbers", "one column for each series")
-    return Trace(series, None if times is None else _interval_s(times))
+    return Trace(path.name, series, times)
 
 
-def _interval_s(times: Values) -> float:
+def _interval_s(file: str, times: Values) -> float:
     steps = np.diff(times)
     if times.size < 2 or not np.all(np.isfinite(times)) or steps[0] <= 0:
-        raise TraceError(f"the column {TIME} is no clock", "two times at least, going up")
+        wrong = f"the column {TIME} of {file} is no clock"
+        raise TraceError(wrong, "two times at least, going up")
     # Times written with a few digits are off by rounding; a missing sample is off by a whole step.
     odd = np.flatnonzero(np.abs(steps - steps[0]) > 0.01 * steps[0])
     if odd.size:
         row = int(odd[0])
         raise TraceError(
-            f"the trace has a gap: {TIME} goes from {times[row]:g} to {times[row + 1]:g}",
+            f"the clock of {file} has {_gaps(odd)}: {TIME} goes first from {times[row]:g} to "
+            f"{times[row + 1]:g}",
             f"a sample every {steps[0]:g} s",
         )
     return float(times[-1] - times[0]) / (times.size - 1)
+
+
+def _gaps(places: npt.NDArray[np.intp]) -> str:
+    return "1 gap" if places.size == 1 else f"{places.size} gaps"
 
 
 def _too_large(path: Path) -> TraceError:
@@ -142,11 +168,14 @@ def _csv(path: Path) -> dict[str, Values]:
         raise TraceError(f"{path.name} has numbers in its first row", "a first row of names")
     if len(set(names)) < len(names):
         raise TraceError(f"{path.name} has two columns of one name", "a name of its own for each")
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(names):
-            raise TraceError(
-                f"{path.name} has {len(row)} values in row {number}", f"{len(names)}, as in row 1"
-            )
+    uneven = [number for number, row in enumerate(rows, start=1) if len(row) != len(names)]
+    if uneven:
+        first, more = uneven[0], len(uneven) - 1
+        raise TraceError(
+            f"{path.name} has {len(rows[first - 1])} values in row {first}"
+            + (f", and another number than row 1 in {more} more" if more else ""),
+            f"{len(names)}, as in row 1",
+        )
     return {
         name: np.array([_number(row[index]) for row in rows[1:]], dtype=np.float64)
         for index, name in enumerate(names)

@@ -218,16 +218,30 @@ def _choice(text: str) -> Choice:
     name, equals, said = text.partition("=")
     if not equals or not said:
         raise BadPolicy([f"{text!r} is no space: name=low..high or name=a,b,c"])
-    name = full_name(name.strip())
+    problems: list[str] = []
+    try:
+        name = full_name(name.strip())
+    except BadPolicy as bad:
+        problems += bad.problems
     if ".." not in said:
-        return Choice(name=name, values=tuple(read_value(part.strip()) for part in said.split(",")))
+        values = tuple(read_value(part.strip()) for part in said.split(","))
+        choice = Choice(name=name, values=values)
+    else:
+        choice = _range(name, text, said, problems)
+    if problems:
+        raise BadPolicy(problems)
+    return choice
+
+
+def _range(name: str, text: str, said: str, problems: list[str]) -> Choice:
     low_text, _, high_text = said.partition("..")
     try:
         low, high = float(low_text), float(high_text)
     except ValueError:
-        raise BadPolicy([f"{text!r} is no range of numbers: name=low..high"]) from None
+        problems.append(f"{text!r} is no range of numbers: name=low..high")
+        return Choice(name=name)
     if not low <= high < math.inf:
-        raise BadPolicy([f"{text!r}: the lowest comes first"])
+        problems.append(f"{text!r}: the lowest comes first")
     whole = not any(mark in low_text + high_text for mark in ".eE")
     return Choice(name=name, low=low, high=high, whole=whole)
 

@@ -64,6 +64,48 @@ def test_what_is_wrong_with_the_scenario_and_the_space_is_told_at_once(tmp_path)
     assert all(word in done.stderr for word in ("cpu_mhz", "threshhold"))
 
 
+def test_a_trace_hosts_times_and_a_space_that_cannot_be_are_told_at_once(tmp_path):
+    """Each with its file and line where it has one; nothing is simulated and nothing written."""
+    (tmp_path / "load.csv").write_text("a,b,c\n100,200,\n100,,300\n")
+    broken = tmp_path / "broken.toml"
+    broken.write_text(
+        SCENARIO.replace("count = 2", "count = 0").replace(
+            "{ uniform = [100, 900] }", '{ trace = "load.csv", column = "each", interval_s = 60 }'
+        )
+        + "[faults]\nuntil_s = 121\n"
+        + '[[event]]\nat_s = 120\nkind = "host-failure"\nhosts = "esx-*"\n'
+    )
+    out = tmp_path / "out"
+    space = ("--space", "thresold=1..5", "--space", "interval_s=300..60")
+    done = vmotion("tune", broken, *space, "--out", out)
+    assert (2, "") == (done.exit_code, done.stdout)
+    for said in (
+        "broken.toml:7: host.esx.count: 0 is out of range; at least 1",
+        "vm.vm.demand.column: 4 VMs and 3 columns in load.csv",
+        'column "b" of load.csv has 1 gap in 2 samples, the first at sample 2',
+        'column "c" of load.csv has 1 gap in 2 samples, the first at sample 1',
+        "faults.until_s: 121 s is past the end of the run at 120 s",
+        "event[0].at_s: 120 s is not before the end of the run at 120 s",
+        "6 problems",
+        "vmotion: there is no parameter thresold: did you mean",
+        "vmotion: 'interval_s=300..60': the lowest comes first",
+    ):
+        assert said in done.stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("command", ["check", "simulate", "run"])
+def test_every_command_that_reads_a_scenario_tells_all_of_a_bad_trace(scenario, command):
+    (scenario.parent / "load.csv").write_text("time_s,a,b\n0,100,\n60,100,300\n180,100,300\n")
+    demand = '{ trace = "load.csv", column = "each" }'
+    scenario.write_text(SCENARIO.replace("{ uniform = [100, 900] }", demand))
+    done = vmotion(command, scenario)
+    assert 2 == done.exit_code
+    for said in ("4 VMs and 2 columns in load.csv", 'column "b" of load.csv', "from 60 to 180"):
+        assert said in done.stderr
+    assert "3 problems" in done.stderr
+
+
 def test_objectives_that_say_nothing_are_refused(scenario):
     done = vmotion(
         "tune",

@@ -149,6 +149,8 @@ def test_a_damaged_trace(place, kind, data):
         assert problem.wrong
         assert problem.right
         return
+    problem, interval_s = tried(trace.interval_s)
+    assert problem.wrong if problem else interval_s is None or interval_s > 0
     for name in trace.series:
         problem, values = tried(lambda name=name: trace.values(name))
         assert problem.wrong if values is None else np.isfinite(values).all()

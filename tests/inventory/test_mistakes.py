@@ -210,34 +210,6 @@ def test_one_mistake_between_tables_is_one_problem(problems_of, right, case):
     assert words in str(problem)
 
 
-TRACES = {
-    "too short": ("a\n1\n2\n", "interval_s = 20", "trace", "3 samples, or an interval_s of 30"),
-    "no such column": ("a\n1\n", "interval_s = 60, column = 'b'", "column", "known: a"),
-    "no such number": ("a\n1\n", "interval_s = 60, column = 1", "column", "the trace has 1"),
-    "negative number": ("a\n1\n", "interval_s = 60, column = -1", "column", "at least 0"),
-    "column of a wrong type": (
-        "a\n1\n",
-        "interval_s = 60, column = []",
-        "column",
-        "a column's name",
-    ),
-    "too few columns": ("a,b\n1,2\n", "interval_s = 60, column = 'each'", "column", "3 VMs and 2"),
-    "gap": ("a\n1\n \n3\n", "interval_s = 60", "column", "1 gaps, the first at sample 2"),
-    "no interval": ("a\n1\n", "column = 0", "interval_s", "no column time_s"),
-    "clock with a gap": ("time_s,a\n0,1\n60,2\n180,2\n", "column = 0", "trace", "from 60 to 180"),
-    "unknown unit": ("a\n1\n", "interval_s = 60, unit = 'ghz'", "unit", "one of mhz, percent"),
-}
-
-
-@pytest.mark.parametrize("case", TRACES)
-def test_a_trace_that_does_not_do_is_one_problem(problems_of, right, tmp_path, case):
-    content, keys, key, words = TRACES[case]
-    (tmp_path / "t.csv").write_text(content)
-    (problem,) = problems_of(right.replace("= 500", f'= {{ trace = "t.csv", {keys} }}'))
-    assert f"vm.web.demand.{key}" == problem.key
-    assert words in str(problem)
-
-
 def test_mistakes_of_every_kind_are_reported_together_in_the_order_of_the_file(problems_of, right):
     spoiled = (
         right.replace("memory_mib = 1024", "memory_mib = -1")
@@ -278,6 +250,26 @@ def test_what_follows_from_a_mistake_is_not_reported_as_another(problems_of, rig
         keys = [problem.key for problem in problems_of(right.replace(before, after) + event)]
         assert 2 == len(keys), keys
         assert "event[0].demand" == keys[-1]
+
+
+@pytest.mark.parametrize("name", ["esx", "esx-{}"])
+def test_of_a_group_with_a_wrong_count_nothing_is_missing(problems_of, right, name):
+    """Names, rules and sizes that would be right with more of them are no mistakes."""
+    text = right.replace("count = 2", "count = 0").replace('"esx-{}"', f'"{name}"')
+    text = text.replace("count = 3", 'count = 3\nhost = "esx-*"').replace("= 64", "= 500")
+    rules = (("anti-affinity", ""), ("vm-host-must", 'hosts = ["esx-1", "esx-2"]'))
+    for index, (kind, hosts) in enumerate(rules):
+        text += f'[[rule]]\nname = "r{index}"\nkind = "{kind}"\nvms = "web-*"\n{hosts}\n'
+    text += '[[event]]\nat_s = 9\nkind = "maintenance"\nhosts = ["esx-2", "nowhere"]\n'
+    assert ["host." + name + ".count", "event[0].hosts[1]"] == [
+        problem.key for problem in problems_of(text)
+    ]
+
+
+def test_of_vms_with_a_wrong_count_nothing_is_missing(problems_of, right):
+    text = right.replace("count = 3", "count = 0")
+    text += '[[rule]]\nname = "r"\nkind = "affinity"\nvms = ["web-2", "web-3"]\n'
+    assert ["vm.web.count"] == [problem.key for problem in problems_of(text)]
 
 
 def test_empty_tables_and_an_empty_file_say_what_is_needed(problems_of):

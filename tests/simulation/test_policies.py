@@ -67,6 +67,24 @@ def test_a_space_that_cannot_be_is_told(space, says):
         read_space(space)
 
 
+def test_everything_wrong_with_a_space_is_told_at_once():
+    """Also both mistakes of one text: an unknown name, and a range that goes down."""
+    with pytest.raises(BadPolicy) as found:
+        read_space(["thresold=5..1", "interval_s=0,-1", "moves_max", "low_ratio=a..b"])
+    starts = (
+        "there is no parameter thresold: did you mean",
+        "'thresold=5..1': the lowest comes first",
+        "'moves_max' is no space",
+        "'low_ratio=a..b' is no range of numbers",
+        "drs.interval_s=0: ",
+        "drs.interval_s=-1: ",
+    )
+    problems = found.value.problems
+    assert len(starts) == len(problems)
+    for start, problem in zip(starts, problems, strict=True):
+        assert problem.startswith(start)
+
+
 def test_a_policy_file_is_read_as_it_was_written(tmp_path):
     path = tmp_path / "policy.toml"
     policy = {"drs.threshold": 4, "drs.interval_s": 60.0, "power.enabled": True}
