@@ -1,22 +1,21 @@
 """`vmotion tune`: searches DRS policies with simulations side by side on Ray; resumable, with a front."""
 
-import json
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 
 import optuna
 from rich.console import Console
-from rich.table import Table
 
 from cluster.actors.fanout import FanOut
 from cluster.actors.session import NoRay, ray_session
 from cluster.cli.compare import RunFailed, figures, spread
-from cluster.cli.exit_status import BAD_INPUT, DONE, FAILED, INTERRUPTED
+from cluster.cli.exit_status import BAD_INPUT, FAILED
 from cluster.cli.run import complain, load_scenario
+from cluster.cli.tune_results import SPREADS, leave
 from cluster.inventory.model import Scenario
 from cluster.simulation.policies import (
     BadPolicy,
@@ -24,19 +23,14 @@ from cluster.simulation.policies import (
     Objective,
     Policy,
     Value,
-    dominates,
-    front,
-    knee,
-    policy_toml,
+    hopeless,
     read_space,
     with_policy,
 )
 
 _WAIT_S = 0.5
-# After one seed, a trial that is worse than another by this much in every objective is given up.
+# A trial that is so far worse than a finished one by this much in every objective is stopped.
 _HOPELESS_RATIO = 0.2
-_BASELINE = "as in the scenario"
-_SPREADS = "spreads"
 _STUDY = "vmotion"
 
 
@@ -93,7 +87,7 @@ def tune_command(
         if search.ended < trials:
             with ray_session(ray_address, namespace=namespace):
                 interrupted = search.go(trials)
-        return _leave(search, directory, console, as_json=as_json, interrupted=interrupted)
+        return leave(study, wanted, directory, console, as_json=as_json, interrupted=interrupted)
     except BadPolicy as bad:
         return complain("; ".join(bad.problems), BAD_INPUT)
     except (NoRay, RunFailed) as error:
@@ -230,20 +224,20 @@ class _Search:
         attempt.seen.append(values)
         state = optuna.trial.TrialState
         if len(attempt.seen) < self._seeds:
-            if not self._hopeless(values):
+            if not self._hopeless(attempt.seen):
                 self._simulate(attempt)
                 return False
             self.study.tell(attempt.trial, state=state.PRUNED)
         else:
             columns = list(zip(*attempt.seen, strict=True))
-            attempt.trial.set_user_attr(_SPREADS, [spread(column) for column in columns])
+            attempt.trial.set_user_attr(SPREADS, [spread(column) for column in columns])
             self.study.tell(attempt.trial, [mean(column) for column in columns])
         del self._running[number]
         return True
 
-    def _hopeless(self, values: Sequence[float]) -> bool:
+    def _hopeless(self, seen: Sequence[Sequence[float]]) -> bool:
         done = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-        return any(dominates(t.values, values, margin_ratio=_HOPELESS_RATIO) for t in done)
+        return hopeless(seen, [trial.values for trial in done], margin_ratio=_HOPELESS_RATIO)
 
 
 def _suggest(trial: optuna.trial.Trial, choice: Choice) -> Value:
@@ -253,108 +247,3 @@ def _suggest(trial: optuna.trial.Trial, choice: Choice) -> Value:
     if choice.whole:
         return int(trial.suggest_int(choice.name, int(choice.low), int(choice.high)))
     return float(trial.suggest_float(choice.name, choice.low, choice.high))
-
-
-def _leave(
-    search: _Search, directory: Path, console: Console, *, as_json: bool, interrupted: bool
-) -> int:
-    done = search.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    if not done:
-        return complain("no trial has ended", INTERRUPTED if interrupted else FAILED)
-    best = [done[at] for at in front([trial.values for trial in done])]
-    chosen = best[knee([trial.values for trial in best])]
-    about = [
-        "Chosen by vmotion tune: of the Pareto front the point nearest to the best of each objective.",
-        *(
-            f"{name.value} {value:.6g} ± {spread:.2g}"
-            for name, value, spread in zip(
-                search.wanted, chosen.values, chosen.user_attrs[_SPREADS], strict=True
-            )
-        ),
-    ]
-    (directory / "policy.toml").write_text(policy_toml(chosen.params, about=about), "utf-8")
-    rows = [_row(trial, search.wanted, chosen=trial is chosen) for trial in best]
-    (directory / "front.json").write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
-    _picture(directory / "front.html", done, best, chosen, search.wanted)
-    if as_json:
-        print(json.dumps(rows, indent=2))
-    else:
-        console.print(_table(best, chosen, search.wanted))
-        names = ("policy.toml", "front.json", "front.html", "study.db")
-        console.print(f"files: {', '.join(str(directory / name) for name in names)}")
-    return INTERRUPTED if interrupted else DONE
-
-
-def _row(
-    trial: optuna.trial.FrozenTrial, wanted: Sequence[Objective], *, chosen: bool
-) -> Mapping[str, object]:
-    return {
-        "trial": trial.number,
-        "chosen": chosen,
-        "policy": trial.params,
-        "objectives": {
-            name.value: {"mean": value, "spread": spread}
-            for name, value, spread in zip(
-                wanted, trial.values, trial.user_attrs[_SPREADS], strict=True
-            )
-        },
-    }
-
-
-def _table(
-    best: Sequence[optuna.trial.FrozenTrial],
-    chosen: optuna.trial.FrozenTrial,
-    wanted: Sequence[Objective],
-) -> Table:
-    table = Table(title="Pareto front: mean ± standard deviation over seeds")
-    for name in ("", *best[0].params, *(one.value for one in wanted)):
-        table.add_column(name)
-    for trial in sorted(best, key=lambda trial: trial.values[0]):
-        spreads = trial.user_attrs[_SPREADS]
-        table.add_row(
-            "chosen" if trial is chosen else "",
-            *(
-                f"{value:.4g}" if isinstance(value, float) else str(value)
-                for value in trial.params.values()
-            ),
-            *(f"{v:.4g} ± {s:.2g}" for v, s in zip(trial.values, spreads, strict=True)),
-        )
-    return table
-
-
-def _picture(
-    path: Path,
-    done: Sequence[optuna.trial.FrozenTrial],
-    best: Sequence[optuna.trial.FrozenTrial],
-    chosen: optuna.trial.FrozenTrial,
-    wanted: Sequence[Objective],
-) -> None:
-    """The first two objectives of every trial, the front among them, the first trial as baseline."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    groups = (
-        ("trials", done, {"color": "#b8c0cc", "size": 8}),
-        ("Pareto front", sorted(best, key=lambda t: t.values[0]), {"color": "#1f77b4", "size": 10}),
-        (_BASELINE, [t for t in done if t.number == 0], {"color": "#d62728", "size": 12}),
-        ("chosen", [chosen], {"color": "#2ca02c", "size": 16, "symbol": "star"}),
-    )
-    second = min(1, len(wanted) - 1)
-    for name, trials, marker in groups:
-        figure.add_scatter(
-            x=[t.values[0] for t in trials],
-            y=[t.values[second] for t in trials],
-            error_x={"array": [t.user_attrs[_SPREADS][0] for t in trials], "thickness": 1},
-            error_y={"array": [t.user_attrs[_SPREADS][second] for t in trials], "thickness": 1},
-            text=["<br>".join(f"{n} = {v}" for n, v in t.params.items()) for t in trials],
-            mode="lines+markers" if name == "Pareto front" else "markers",
-            marker=marker,
-            name=name,
-        )
-    figure.update_layout(
-        title="Policies: less is better on both axes",
-        template="plotly_white",
-        xaxis_title=wanted[0].value,
-        yaxis_title=wanted[second].value,
-    )
-    figure.write_html(path, include_plotlyjs=True)

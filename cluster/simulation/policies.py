@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from statistics import fmean
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -264,6 +265,17 @@ def dominates(one: Sequence[float], other: Sequence[float], *, margin_ratio: flo
         return all(a < b * (1 - margin_ratio) for a, b in zip(one, other, strict=True))
     pairs = list(zip(one, other, strict=True))
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def hopeless(
+    seen: Sequence[Sequence[float]], finished: Sequence[Sequence[float]], *, margin_ratio: float
+) -> bool:
+    """Whether the means of the seeds that a trial has seen are worse than a finished trial's by the margin in all.
+
+    In all: a trial that is good at one thing may be on the front. An unknown figure (nan) is never worse.
+    """
+    means = [fmean(column) for column in zip(*seen, strict=True)]
+    return any(dominates(other, means, margin_ratio=margin_ratio) for other in finished)
 
 
 def front(points: Sequence[Sequence[float]]) -> list[int]:

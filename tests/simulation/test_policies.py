@@ -1,5 +1,7 @@
 """Policies as data: named parameters, spaces, files, and what makes one better than another."""
 
+import math
+
 import pytest
 
 from cluster.inventory.model import DrsSettings, Scenario
@@ -10,6 +12,7 @@ from cluster.simulation.policies import (
     dominates,
     front,
     full_name,
+    hopeless,
     knee,
     objective_value,
     policy_toml,
@@ -105,6 +108,21 @@ def test_dominance_needs_one_better_and_none_worse():
     assert not dominates((1, 1), (1, 1))
     assert not dominates((1, 3), (2, 2))
     assert not dominates((0.9, 0.9), (1, 1), margin_ratio=0.2)
+
+
+def test_a_trial_is_hopeless_if_its_means_are_worse_in_everything_by_the_margin():
+    def given_up(*seen, finished=((10.0, 10.0),)):
+        return hopeless(seen, finished, margin_ratio=0.2)
+
+    assert given_up((13, 13))
+    assert not given_up((13, 13), finished=[])
+    assert not given_up((12, 13))  # 10 is not a fifth less than 12
+    assert not given_up((13, 9))  # better in one: it may be on the front
+    assert given_up((13, 13), finished=[(20, 1), (10, 10)])  # one finished trial is enough
+    # The means decide: one bad seed after a good one is no reason, two bad ones are.
+    assert not given_up((9, 9), (14, 14))
+    assert given_up((11, 11), (16, 16))
+    assert not given_up((math.nan, 99))
 
 
 def test_the_front_is_what_nobody_dominates_and_its_knee_is_nearest_to_the_best_of_each():
