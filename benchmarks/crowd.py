@@ -139,7 +139,7 @@ class Crowd:
         found: dict[str, list[str]] = {vm.name: [] for vm in self.cluster.scenario.vms}
         for name, host in self.cluster.hosts.items():
             report = ray.get(
-                host.start.remote(self.cluster.center, len(self.cluster.hosts)),
+                host.start.remote(self.cluster.center),
                 timeout=SILENCE_S_MAX,
             )
             for vm in report.vms:
@@ -154,7 +154,7 @@ class Crowd:
         incoming = 0
         for host in self.cluster.hosts.values():
             report = ray.get(
-                host.start.remote(self.cluster.center, len(self.cluster.hosts)),
+                host.start.remote(self.cluster.center),
                 timeout=SILENCE_S_MAX,
             )
             incoming += len(report.incoming)

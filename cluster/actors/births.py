@@ -33,6 +33,7 @@ def create_host(
     made = ray.remote(**ACTOR)(Host).options(scheduling_strategy=on_node(node), **options)
     return made.remote(
         spec,
+        hosts=len(scenario.hosts),
         sample_s=scenario.sample_s,
         isolation_s_max=scenario.ha.isolation_s_max if scenario.ha.enabled else None,
         tracker=tracker,

@@ -134,7 +134,7 @@ class Carrier:
         host = self.hosts[name]
         address = await self._door.expect(name)
         try:
-            report: HostReport = await _answer(host.start, me, len(self.hosts), address)
+            report: HostReport = await _answer(host.start, me, address)
         except RayError as error:
             self._feed(HostFailed(host=name, reason=type(error).__name__))
             return

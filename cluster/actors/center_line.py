@@ -1,8 +1,9 @@
-"""A host's line to VirtualCenter for the one question that a VM stands still for: the commit.
+"""A host's line to VirtualCenter, for migrations: what they tell it, and the commit.
 
-A Ray call takes 5 ms there and back, which would be a third of a blackout; a frame on a socket
-that stands already takes one. The commit may be asked twice, so whatever happens to the socket,
-the same is asked by a Ray call then: nothing depends on the line but time.
+The commit is the one question that a VM stands still for. A Ray call takes 5 ms there and back,
+a third of a blackout; a frame on a socket that stands already takes 2. The commit may be asked
+twice, so whatever happens to the socket, the same is asked by a Ray call then: nothing depends on
+the socket but time.
 """
 
 import asyncio
@@ -12,10 +13,11 @@ import time
 from collections.abc import Callable
 
 import ray
-from ray.exceptions import ActorUnavailableError
+from ray.exceptions import ActorUnavailableError, RayError
 
 from cluster.actors.peer import PeerAddress, PeerDoor, connect
 from cluster.actors.replies import Handle
+from cluster.actors.reports import MigrationProgress
 from cluster.actors.vm_link import VmGone, VmLink, VmRefused
 
 # A line that is silent for so long is given up; the machine asks again after a second.
@@ -28,16 +30,29 @@ _AGAIN_S = 0.02
 class CenterLine:
     """Asks VirtualCenter for commits, on a socket while there is one."""
 
-    def __init__(self, center: Handle) -> None:
-        """Only Ray calls until `reach` has found a socket."""
-        self._center = center
+    def __init__(self) -> None:
+        """Leads nowhere until `begin`."""
+        self._center: Handle = None
         self._link: VmLink | None = None
+
+    def begin(self, center: Handle) -> None:
+        """Lead to `center`, by Ray calls until `reach` has found a socket."""
+        self._center = center
 
     async def reach(self, address: PeerAddress) -> None:
         """Connect, in place of what was there before; where that fails there is no line."""
         self.close()
         with contextlib.suppress(OSError, TimeoutError):
             self._link = await connect(address)
+
+    async def prepared(self, migration: str, there: Handle) -> None:
+        """Tell of a VM that waits at its destination; VirtualCenter asks when it was away."""
+        with contextlib.suppress(RayError):
+            await self._center.prepared.remote(migration, there)
+
+    def progressed(self, progress: MigrationProgress) -> None:
+        """Tell of a migration's turn; nobody waits for the answer, and the next one is newer."""
+        self._center.migration_progressed.remote(progress)
 
     async def commit(self, migration: str, epoch: int) -> str:
         """Return "" when the destination owns the VM now, or why not.

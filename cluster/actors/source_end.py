@@ -75,7 +75,6 @@ class SourceEnd:
         vm: LocalVm,
         host: Handle,
         destination: Handle,
-        center: Handle,
         line: CenterLine,
         sending: SerialLink,
         store: StoreToucher,
@@ -85,7 +84,6 @@ class SourceEnd:
         self.vm = vm
         self._host = host
         self._destination = destination
-        self._center = center
         self._line = line
         self._sending = sending
         self._store = store
@@ -348,14 +346,9 @@ class SourceEnd:
         # actor's handle costs milliseconds, which would be the blackout's.
         await asyncio.gather(
             vm.handle.expect.remote(True, self._there),
-            self._tell_prepared(),
+            self._line.prepared(spec.id, self._there),
         )
         return Succeeded(reply_to=command.seq)
-
-    async def _tell_prepared(self) -> None:
-        """A VirtualCenter that is away asks for it when it is back."""
-        with contextlib.suppress(RayError):
-            await self._center.prepared.remote(self.spec.id, self._there)
 
     async def _send_dirty(self, command: SendDirty) -> Answer:
         loop = asyncio.get_running_loop()

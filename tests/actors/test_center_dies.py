@@ -38,7 +38,7 @@ def places(watch, name):
     """The hosts that say they run a VM."""
     found = []
     for at, handle in watch.cluster.hosts.items():
-        report = ray.get(handle.start.remote(watch.cluster.center, len(watch.cluster.hosts)))
+        report = ray.get(handle.start.remote(watch.cluster.center))
         found += [at for one in report.vms if one.name == name and not one.leaving]
     return found
 

@@ -28,7 +28,8 @@ def asked(serve):
 
     async def main():
         door = await PeerDoor.open("127.0.0.1")
-        line = CenterLine(center)
+        line = CenterLine()
+        line.begin(center)
         try:
             await line.reach(door.expect("esx-1", serve))
             return await asyncio.wait_for(line.commit("m1", 3), 30)
@@ -69,7 +70,8 @@ def test_without_a_socket_it_is_a_call():
     center = Center()
 
     async def main():
-        line = CenterLine(center)
+        line = CenterLine()
+        line.begin(center)
         door = await PeerDoor.open("127.0.0.1")
         address = door.expect("esx-1", None)
         door.close()

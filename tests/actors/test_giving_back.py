@@ -48,8 +48,7 @@ def test_a_page_that_the_pager_has_asked_for_is_not_given_back_before_it_has_com
         vm=vm,
         host=None,
         destination=None,
-        center=None,
-        line=CenterLine(None),
+        line=CenterLine(),
         sending=SerialLink(rate_bytes_per_second=None),
         store=StoreToucher(0),
     )
