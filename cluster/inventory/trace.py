@@ -158,9 +158,11 @@ def _too_large(path: Path) -> TraceError:
 def _csv(path: Path) -> dict[str, Values]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
+            reader = csv.reader(file)
+            numbered = [(reader.line_num, row) for row in reader if row]
     except (csv.Error, UnicodeDecodeError) as error:
         raise TraceError(f"{path.name} is no CSV: {error}", "comma-separated UTF-8") from error
+    rows = [row for _, row in numbered]
     if len(rows) < 2:
         raise TraceError(f"{path.name} has no samples", "a row of names, then rows of numbers")
     names = [name.strip() for name in rows[0]]
@@ -168,13 +170,13 @@ def _csv(path: Path) -> dict[str, Values]:
         raise TraceError(f"{path.name} has numbers in its first row", "a first row of names")
     if len(set(names)) < len(names):
         raise TraceError(f"{path.name} has two columns of one name", "a name of its own for each")
-    uneven = [number for number, row in enumerate(rows, start=1) if len(row) != len(names)]
+    uneven = [(line, len(row)) for line, row in numbered if len(row) != len(names)]
     if uneven:
-        first, more = uneven[0], len(uneven) - 1
+        (line, found), more = uneven[0], len(uneven) - 1
         raise TraceError(
-            f"{path.name} has {len(rows[first - 1])} values in row {first}"
-            + (f", and another number than row 1 in {more} more" if more else ""),
-            f"{len(names)}, as in row 1",
+            f"{path.name} has {found} value{'' if found == 1 else 's'} in line {line}"
+            + (f", and another number than its first row in {more} more" if more else ""),
+            f"{len(names)}, as in its first row",
         )
     return {
         name: np.array([_number(row[index]) for row in rows[1:]], dtype=np.float64)
