@@ -1,6 +1,8 @@
 """The SQLite file that VirtualCenter's journal is in: opened, checked, and told apart from others."""
 
+import contextlib
 import sqlite3
+from functools import cache
 from pathlib import Path
 
 _FORMAT = 1
@@ -23,6 +25,10 @@ CREATE TABLE notes (            -- the story, and what only people read
 );
 CREATE INDEX notes_by_kind ON notes (kind, number);
 """
+
+
+# What reading a damaged file may raise: Python cannot say what SQLite says of a name that is no text.
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 
 class JournalFailed(Exception):
@@ -52,7 +58,7 @@ def open_database(path: Path, *, new: bool = True) -> sqlite3.Connection:
         raise JournalFailed(f"{path} cannot be opened: {error}. {WRITABLE}") from error
     try:
         _prepare(connection, path, new=new)
-    except sqlite3.Error as error:
+    except ERRORS as error:
         connection.close()
         raise failure(path, error) from error
     except JournalFailed:
@@ -89,14 +95,17 @@ def damaged(path: Path, said: str) -> JournalFailed:
     return JournalFailed(f"{path} is damaged: {' '.join(said.split())}. {ASIDE}")
 
 
-def failure(path: Path, error: sqlite3.Error) -> JournalFailed:
-    """Return an error of SQLite as what a user can do something with."""
-    broken = isinstance(error, sqlite3.DatabaseError) and not isinstance(
-        error, sqlite3.OperationalError
-    )
-    if broken:
-        return JournalFailed(f"{path} is damaged or no database: {error}. {ASIDE}")
-    return JournalFailed(f"{path} cannot be written: {error}. {WRITABLE}")
+def failure(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> JournalFailed:
+    """Return an error of SQLite as what a user can do something with.
+
+    Our statements are right, so one that SQLite does not understand is for a schema that is
+    not ours any more; and text that is none was not written by us.
+    """
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
+        return JournalFailed(f"{path} cannot be written: {error}. {WRITABLE}")
+    said = "a name in it is no text" if isinstance(error, UnicodeDecodeError) else error
+    return JournalFailed(f"{path} is damaged or no database: {said}. {ASIDE}")
 
 
 WRITABLE = "Make room on its disk, or make it writable; or name another file with --database."
@@ -128,5 +137,27 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, new: bool) -> None:
     (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if said != "ok":
         raise damaged(path, said)
+    if _columns(connection) != _our_columns():
+        raise damaged(path, "its tables are not ours")
     # A write now finds a full disk, or a file that may only be read, before anybody relies on it.
     connection.execute("INSERT OR REPLACE INTO facts VALUES ('opened', datetime())")
+
+
+def _columns(connection: sqlite3.Connection) -> list[tuple[str | int | None, ...]]:
+    """Return all columns of all tables: their names and types, and which are keys.
+
+    The schema is text in the file. A letter of INTEGER that has flipped makes the numbers of
+    events a column that is empty, and a search for events then finds none.
+    """
+    sql = (
+        "SELECT tables.name, columns.* FROM sqlite_master AS tables, "
+        "pragma_table_info(tables.name) AS columns WHERE tables.type = 'table' ORDER BY 1, 2"
+    )
+    return connection.execute(sql).fetchall()
+
+
+@cache
+def _our_columns() -> list[tuple[str | int | None, ...]]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_TABLES)
+        return _columns(connection)

@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import struct
+import zlib
 from typing import Any
 
 # Pure rooms, and what the notes are made of. No class of theirs acts when it is made; those of
@@ -30,19 +32,25 @@ _PLAIN = {
     "numpy.random.bit_generator": {"__pyx_unpickle_SeedSequence", "SeedSequence"},
 }
 _PROTOCOL = 5
+_MARK = b"\0crc"  # a pickle ends with a dot
 
 
 class Unreadable(Exception):
     """Bytes that are not what this version of the project writes."""
 
 
-def freeze(thing: object) -> bytes:
-    """Return an object as bytes."""
-    return pickle.dumps(thing, protocol=_PROTOCOL)
+def freeze(thing: object, *beside: float) -> bytes:
+    """Return an object as bytes, with a checksum over them and the numbers that stand beside them.
+
+    SQLite has none: a bit that a disk flips in a name would be another VM's. An older version
+    reads the object and passes over what follows it.
+    """
+    pickled = pickle.dumps(thing, protocol=_PROTOCOL)
+    return pickled + _MARK + _checksum(pickled, beside)
 
 
-def thaw(data: bytes) -> Any:
-    """Return the object of some bytes.
+def thaw(data: bytes, *beside: float) -> Any:
+    """Return the object of some bytes, beside which these numbers stand.
 
     A database is a file that somebody may have given us, and a pickle may name any
     function to call; so whatever is not of this project is refused.
@@ -51,9 +59,25 @@ def thaw(data: bytes) -> Any:
         Unreadable: If they are damaged, of another version, or name something foreign.
     """
     try:
-        return _Thaw(io.BytesIO(data)).load()
+        pickled, mark, checksum = data[:-8], data[-8:-4], data[-4:]
+        if mark != _MARK:
+            pickled = data  # as older versions wrote them
+        elif checksum != _checksum(pickled, beside):
+            raise Unreadable("its checksum is another")
+        stream = io.BytesIO(pickled)
+        found = _Thaw(stream).load()
+        if stream.read(1):
+            raise Unreadable("something follows what was kept")
+    except Unreadable:
+        raise
     except Exception as error:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
+    return found
+
+
+def _checksum(pickled: bytes, beside: tuple[float, ...]) -> bytes:
+    whole = zlib.crc32(struct.pack(f"<{len(beside)}d", *beside), zlib.crc32(pickled))
+    return struct.pack("<I", whole)
 
 
 class _Thaw(pickle.Unpickler):

@@ -14,6 +14,7 @@ from typing import Any
 
 from cluster.journal.database import (
     ASIDE,
+    ERRORS,
     JournalFailed,
     damaged,
     failure,
@@ -81,7 +82,8 @@ class Journal:
         try:
             self._event = self._last("events", "states")
             self._note = self._last("notes")
-        except sqlite3.Error as error:
+        except ERRORS as error:
+            self._database.close()
             raise failure(path, error) from error
 
     @property
@@ -89,7 +91,7 @@ class Journal:
         """How many events a restart would hear again."""
         try:
             (kept,) = self._database.execute("SELECT max(number) FROM states").fetchone()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise failure(self.path, error) from error
         return self._event - (kept or 0)
 
@@ -105,7 +107,7 @@ class Journal:
             self._database.execute("INSERT OR REPLACE INTO facts VALUES ('cluster', ?)", (name,))
             self._event += 1
             self._database.execute(
-                "INSERT INTO states VALUES (?, 0.0, ?, ?)", (self._event, unix_s, freeze(state))
+                "INSERT INTO states VALUES (?, ?, ?, ?)", _state(self._event, 0.0, unix_s, state)
             )
 
     def hear_later(self, event: object, *, now_s: float) -> None:
@@ -147,7 +149,7 @@ class Journal:
         Raises:
             JournalFailed: If it cannot be written.
         """
-        row = (self._event, now_s, time.time(), freeze(state))
+        row = _state(self._event, now_s, time.time(), state)
         with _transaction(self):
             self._flush()
             self._database.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?)", row)
@@ -163,8 +165,9 @@ class Journal:
         row = self._one("SELECT * FROM states ORDER BY number DESC LIMIT 1")
         if row is None:
             return None
-        number, now_s, unix_s, state = row
-        return Kept(number=number, now_s=now_s, unix_s=unix_s, state=self._thaw(state))
+        *beside, state = row
+        number, now_s, unix_s = beside
+        return Kept(number=number, now_s=now_s, unix_s=unix_s, state=self._thaw(state, *beside))
 
     def heard_since(self, number: int) -> Iterator[Heard]:
         """Return the events after a number, in order.
@@ -176,7 +179,8 @@ class Journal:
         for expected, row in enumerate(self._all(sql, number), start=number + 1):
             if row[0] != expected:
                 raise JournalFailed(f"{self.path} is damaged: event {expected} is missing. {ASIDE}")
-            yield Heard(number=row[0], now_s=row[1], unix_s=row[2], event=self._thaw(row[3]))
+            event = self._thaw(row[3], *row[:3])
+            yield Heard(number=row[0], now_s=row[1], unix_s=row[2], event=event)
 
     def notes_since(self, number: int, *, kind: str = "", count_max: int) -> list[Noted]:
         """Return the newest notes after a number, in order, at most so many.
@@ -196,7 +200,7 @@ class Journal:
                 topic=row[4],
                 what=row[5],
                 text=row[6],
-                note=self._thaw(row[7]),
+                note=self._thaw(row[7], row[0], row[2], row[3]),
             )
             for row in reversed(rows)
         ]
@@ -211,7 +215,7 @@ class Journal:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.OperationalError:
             return  # the next one does it; a write that fails is told where it fails
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise failure(self.path, error) from error
 
     def check(self) -> None:
@@ -229,7 +233,7 @@ class Journal:
                 (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.OperationalError:
             return  # held by somebody for a moment
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise failure(self.path, error) from error
         if said != "ok":
             raise damaged(self.path, said)
@@ -259,8 +263,9 @@ class Journal:
         self._database.executemany(
             "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
             [
-                (one.number, one.now_s, one.unix_s, type(one.event).__name__, freeze(one.event))
+                (*beside, type(one.event).__name__, freeze(one.event, *beside))
                 for one in self._waiting
+                for beside in [(one.number, one.now_s, one.unix_s)]
             ],
         )
 
@@ -268,8 +273,9 @@ class Journal:
         self._database.executemany(
             "INSERT INTO notes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (n.number, n.kind, n.time_s, n.unix_s, n.topic, n.what, n.text, freeze(n.note))
+                (n.number, n.kind, n.time_s, n.unix_s, n.topic, n.what, n.text, frozen)
                 for n in notes
+                for frozen in [freeze(n.note, n.number, n.time_s, n.unix_s)]
             ],
         )
         if notes and notes[-1].number % _PRUNE_EVERY < len(notes):
@@ -279,20 +285,24 @@ class Journal:
     def _one(self, sql: str, *values: object) -> Any:
         try:
             return self._database.execute(sql, values).fetchone()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise failure(self.path, error) from error
 
     def _all(self, sql: str, *values: object) -> list[Any]:
         try:
             return self._database.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise failure(self.path, error) from error
 
-    def _thaw(self, data: bytes) -> Any:
+    def _thaw(self, data: bytes, *beside: float) -> Any:
         try:
-            return thaw(data)
+            return thaw(data, *beside)
         except Unreadable as error:
             raise JournalFailed(f"{self.path} cannot be understood: {error}. {ASIDE}") from error
+
+
+def _state(number: int, now_s: float, unix_s: float, state: object) -> tuple[Any, ...]:
+    return number, now_s, unix_s, freeze(state, number, now_s, unix_s)
 
 
 class _transaction:
@@ -304,16 +314,26 @@ class _transaction:
     def __enter__(self) -> None:
         try:
             self._journal._database.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise failure(self._journal.path, error) from error
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         journal = self._journal
-        try:
-            journal._database.execute("COMMIT" if error is None else "ROLLBACK")
-        except sqlite3.Error as failed:
-            raise failure(journal.path, failed) from failed
         if error is None:
+            try:
+                journal._database.execute("COMMIT")
+            except sqlite3.Error as failed:
+                self._roll_back()
+                raise failure(journal.path, failed) from failed
             journal._waiting = []
-        elif isinstance(error, sqlite3.Error):
-            raise failure(journal.path, error) from error
+        else:
+            self._roll_back()
+            if isinstance(error, ERRORS):
+                raise failure(journal.path, error) from error
+
+    def _roll_back(self) -> None:
+        """Undo it; SQLite has done so by itself where a disk is full."""
+        database = self._journal._database
+        if database.in_transaction:
+            with contextlib.suppress(sqlite3.Error):  # the first error is what is told
+                database.execute("ROLLBACK")

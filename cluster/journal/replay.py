@@ -82,7 +82,11 @@ def restore(journal: Journal) -> Known | None:
     kept = journal.kept()
     if kept is None:
         return None
-    center, rng = kept.state
+    match kept.state:
+        case (Center() as center, np.random.Generator() as rng):
+            pass
+        case _:
+            raise JournalFailed(f"{journal.path} holds no state of a cluster. {ASIDE}")
     known = Known(center=center, rng=rng, now_s=kept.now_s, unix_s=kept.unix_s, restarted=True)
     for heard in journal.heard_since(kept.number):
         try:
