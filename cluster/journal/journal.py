@@ -101,14 +101,13 @@ class Journal:
         Raises:
             JournalFailed: If it cannot be written.
         """
+        row = _state(self._event + 1, 0.0, unix_s, state)
         with _transaction(self):
             self._database.execute("DELETE FROM events")
             self._database.execute("DELETE FROM states")
             self._database.execute("INSERT OR REPLACE INTO facts VALUES ('cluster', ?)", (name,))
-            self._event += 1
-            self._database.execute(
-                "INSERT INTO states VALUES (?, ?, ?, ?)", _state(self._event, 0.0, unix_s, state)
-            )
+            self._database.execute("INSERT INTO states VALUES (?, ?, ?, ?)", row)
+        self._event += 1  # only now: a number that was never written is a missing event
 
     def hear_later(self, event: object, *, now_s: float) -> None:
         """Note an event that nothing is done about; it is written with the next that is."""
@@ -124,9 +123,14 @@ class Journal:
             JournalFailed: If it cannot be written; the journal is as it was.
         """
         self.hear_later(event, now_s=now_s)
-        with _transaction(self):
-            self._flush()
-            self._write(notes)
+        try:
+            with _transaction(self):
+                self._flush()
+                self._write(notes)
+        except BaseException:
+            self._waiting.pop()  # or the next write would write it down after all
+            self._event -= 1
+            raise
 
     def note(self, notes: Sequence[Noted]) -> None:
         """Write notes that belong to no event.
