@@ -111,3 +111,58 @@ def test_a_state_of_something_else_is_damage(tmp_path):
     with pytest.raises(JournalFailed, match=r"no state of a cluster.*Put a copy back"):
         restore(journal)
     journal.close()
+
+
+def test_a_file_that_somebody_else_writes_to_cannot_be_written_and_is_whole(path, monkeypatch):
+    """Looks at it from another thread pass over that: the next one comes soon."""
+    monkeypatch.setattr("cluster.journal.database._BUSY_S_MAX", 0.01)
+    journal = Journal(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JournalFailed, match=r"cannot be written: database is locked"):
+        journal.hear(CancelRequested(vm="x"), [], now_s=3.0)
+    journal.checkpoint()
+    journal.check()
+    other.execute("ROLLBACK")
+    other.close()
+    journal.hear(CancelRequested(vm="y"), [], now_s=4.0)
+    assert [4.0] == [one.now_s for one in journal.heard_since(3)]
+    journal.close()
+
+
+def test_what_a_closed_or_emptied_journal_is_asked_is_a_failure_in_words(path):
+    journal = Journal(path)
+    journal._database.execute("DROP TABLE states")
+    for look in (journal.kept, lambda: journal.events_since_kept):
+        with pytest.raises(JournalFailed, match="no such table"):
+            look()
+    journal._database.execute("DROP TABLE notes")
+    with pytest.raises(JournalFailed, match="no such table"):
+        journal.notes_since(0, count_max=1)
+    journal.abandon()
+    with pytest.raises(JournalFailed, match=str(path)):
+        journal.note(())
+
+
+def test_a_place_below_a_file_is_told_whether_it_is_to_be_made_or_found(tmp_path):
+    (tmp_path / "file").write_text("")
+    for new in (True, False):
+        with pytest.raises(JournalFailed, match=r"cannot be opened.*name another file"):
+            Journal(tmp_path / "file" / "vmotion.db", new=new)
+
+
+def test_the_story_keeps_its_newest_notes(path, monkeypatch):
+    """It is for people, and must not fill the disk."""
+    monkeypatch.setattr("cluster.journal.journal._NOTES_MAX", 20)
+    monkeypatch.setattr("cluster.journal.journal._PRUNE_EVERY", 10)
+    journal = Journal(path)
+    for _ in range(50):
+        numbers = [journal.next_note() for _ in range(3)]
+        journal.note(
+            [Noted(number=n, kind="story", time_s=1.0, unix_s=2.0, note=n) for n in numbers]
+        )
+        found = [note.number for note in journal.notes_since(0, count_max=1000)]
+        newest = numbers[-1]
+        assert list(range(found[0], newest + 1)) == found
+        assert min(newest, 20) <= len(found) <= 20 + 10 + 3
+    journal.close()
