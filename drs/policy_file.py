@@ -6,6 +6,8 @@ import json
 import math
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,27 @@ def load_policy(path: Path) -> Policy:
         if not mistakes:
             return policy
     raise PolicyMistakes(path, tuple(mistakes))
+
+
+def save_policy(policy: Policy, path: Path) -> None:
+    """Writes what `load_policy` reads back as the same policy, as JSON; ValueError for another suffix."""
+    if path.suffix != ".json":
+        raise ValueError(f"a policy is saved as .json, not as {path.suffix or 'nothing'}")
+    raw = {name: _plain(getattr(policy, name)) for name in READERS}
+    known = {name: value for name, value in raw.items() if value is not None}
+    path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Calibration():
+            return asdict(value)
+        case Enum():
+            return value.value
+        case Mapping():
+            return dict(value)
+        case _:
+            return value
 
 
 def _number(value: Any, _: Path) -> float:

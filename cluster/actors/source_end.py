@@ -53,6 +53,9 @@ from cluster.policy.sharing import SerialLink
 
 # What is left at the stun goes along with the state up to this size, and in batches above.
 _INLINE_BYTES_MAX = 4 << 20
+# From the stun on a VM tells clients that still come where it is now. One that ended sooner would
+# have them ask VirtualCenter, which takes three times as long.
+_TURNS_AWAY_S = 0.05
 # How often a destination is asked whether it still prepares.
 _LISTEN_S = 1.0
 # The VM's own page is written for each request and touched first of all: it goes with the
@@ -95,6 +98,7 @@ class SourceEnd:
         self._fetched_count = marks[-8:].view(np.uint64)
         self._fetched_seen = 0
         self._left_bytes = 0
+        self._stunned_s = 0.0
         self._moved = (-1, -1, -1)
         self._outbox = Outbox(
             vm.tracker,
@@ -302,6 +306,7 @@ class SourceEnd:
                 self._outbox.interrupt()
             case Stun():
                 self._state = await self.vm.stun_and_capture()
+                self._stunned_s = time.monotonic()
             case SendState():
                 return await self._send_state(command)
             case Commit():
@@ -314,6 +319,7 @@ class SourceEnd:
                 return await self._roll_back(command)
             case Unregister():
                 self.close()
+                await asyncio.sleep(max(0.0, self._stunned_s + _TURNS_AWAY_S - time.monotonic()))
                 self.vm.end()
         return Succeeded(reply_to=command.seq)
 

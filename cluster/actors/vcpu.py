@@ -28,9 +28,19 @@ from cluster.memory.guest_memory import Mapping
 _CATCH_UP_S_MAX = 0.1
 # Clients whose last answer is kept, so that a repeated request is not done twice.
 _CLIENTS_MAX = 4096
-# A guest that runs again has its clients' requests come to it for so long before its next step,
-# which may wait for many pages after a flip. The step catches up with the time.
-_CLIENTS_FIRST_S = 0.006
+# A client that asked so short a time before the stun asks on.
+_ACTIVE_S = 0.1
+_ACTIVE_MAX = 64
+# A guest that runs elsewhere now waits so long with its next step, which may wait for many pages after
+# a flip, for those clients: it takes two messages until they are here. The step catches up.
+_CLIENTS_FIRST_S_MAX = 0.012
+# Until the answer to the last of them has left.
+_ANSWER_LEAVES_S = 0.001
+# While memory is still arriving a step may wait for each page that it touches, and clients wait
+# for the step: it is given its time in pieces, small ones first, larger while steps are quick.
+_PIECE_S_MIN = 0.00005
+_QUICK_STEP_S = 0.0005
+_SLOW_STEP_S = 0.002
 # A guest that gets almost nothing still answers, if slowly.
 _SHARE_MIN = 0.02
 _IDLE_WAIT_S = 1.0
@@ -48,11 +58,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuState:
-    """What travels at the switchover besides the pages."""
+    """What travels at the switchover besides the pages.
+
+    Attributes:
+        answered: Each client's last request, and its answer.
+        active: Clients that asked shortly before the stun.
+    """
 
     guest: bytes
     answered: dict[str, tuple[int, object]]
     guest_s: float
+    active: tuple[str, ...] = ()
 
 
 class Vcpu(threading.Thread):
@@ -87,11 +103,14 @@ class Vcpu(threading.Thread):
         self._calls: deque[Call] = deque()
         self._replies: list[tuple[Call, Reply]] = []
         self._answered: OrderedDict[str, tuple[int, object]] = OrderedDict()
+        self._asked_s: dict[str, float] = {}
+        self._awaited: set[str] = set()
         self._moving = False
         self._then: Handle | None = None
         self._running = False
         self._end_reason: str | None = None
         self._last_step = self._next_step = 0.0
+        self._piece_s = _PIECE_S_MIN
         self._not_before = 0.0
 
     # Called on the actor's threads.
@@ -184,8 +203,9 @@ class Vcpu(threading.Thread):
     def _resume(self, now: float) -> None:
         self._running = True
         self._last_step = self._next_step = self._not_before = now
-        if self._answered:
-            self._next_step += _CLIENTS_FIRST_S
+        self._piece_s = _PIECE_S_MIN
+        if self._awaited:
+            self._next_step += _CLIENTS_FIRST_S_MAX
 
     def _capture_into(self, result: Header) -> bytes:
         """Return the state; what cannot travel becomes the answer's error."""
@@ -200,6 +220,7 @@ class Vcpu(threading.Thread):
             guest=capture_state(self._guest),
             answered=dict(self._answered),
             guest_s=self._control.get("guest_s"),
+            active=self._active(time.monotonic()),
         )
         body = pickle.dumps(state, protocol=pickle.HIGHEST_PROTOCOL)
         if len(body) > 2 * STATE_BYTES_MAX:
@@ -211,6 +232,11 @@ class Vcpu(threading.Thread):
         restore_state(self._guest, state.guest)
         self._answered = OrderedDict(state.answered)
         self._control.put("guest_s", state.guest_s)
+        self._awaited = set(state.active)
+
+    def _active(self, now: float) -> tuple[str, ...]:
+        found = [name for name, at in self._asked_s.items() if now - at < _ACTIVE_S]
+        return tuple(found[-_ACTIVE_MAX:])
 
     # The guest.
 
@@ -221,14 +247,19 @@ class Vcpu(threading.Thread):
         if elapsed > _CATCH_UP_S_MAX:
             self._control.add("behind_s", elapsed - _CATCH_UP_S_MAX)
             elapsed = _CATCH_UP_S_MAX
+        arriving = self._control.get("arriving") != 0.0
+        granted = min(elapsed, self._piece_s) if arriving else elapsed
         demand_mhz = self._control.get("demand_mhz")
-        seconds = elapsed * self._control.share
+        seconds = granted * self._control.share
         self._guest.step(
             Budget(seconds=seconds, cycles=demand_mhz * seconds, demand_mhz=demand_mhz)
         )
         took = time.monotonic() - now
-        self._last_step = now
-        self._next_step = max(now + self._guest.period_s, now + took)
+        owed = elapsed - granted
+        self._last_step = now - owed
+        self._next_step = now + took if owed > 0.0 else max(now + self._guest.period_s, now + took)
+        if arriving:
+            self._piece_s = _piece(self._piece_s, took)
         self._control.add("guest_s", seconds)
         self._control.add("steps", 1)
         if took > QUANTUM_S_MAX:
@@ -262,9 +293,18 @@ class Vcpu(threading.Thread):
             self._answered[call.client] = (call.number, answer)
             self._answered.move_to_end(call.client)
             while len(self._answered) > _CLIENTS_MAX:
-                self._answered.popitem(last=False)
+                self._asked_s.pop(self._answered.popitem(last=False)[0], None)
+        self._heard(call.client, time.monotonic())
         moving = self._moving or self._control.get("arriving") != 0.0
         return Answered(answer=answer, epoch=self._epoch, moving=moving, then=self._then)
+
+    def _heard(self, client: str, now: float) -> None:
+        """Note when a client asked, and step on soon if it is the last that was waited for."""
+        self._asked_s[client] = now
+        if client in self._awaited:
+            self._awaited.discard(client)
+            if not self._awaited:
+                self._next_step = min(self._next_step, now + _ANSWER_LEAVES_S)
 
     def _fail(self, error: Exception) -> None:
         """The guest raised: this VM is over, and only this one."""
@@ -285,6 +325,13 @@ class Vcpu(threading.Thread):
         if self._replies:
             replies, self._replies = self._replies, []
             self._loop.call_soon_threadsafe(_set_replies, replies)
+
+
+def _piece(piece_s: float, took_s: float) -> float:
+    """Return how much guest time the next step is given at most, after one that took so long."""
+    if took_s > _SLOW_STEP_S:
+        return max(piece_s / 4, _PIECE_S_MIN)
+    return min(2 * piece_s, _CATCH_UP_S_MAX) if took_s < _QUICK_STEP_S else piece_s
 
 
 def _set_replies(replies: list[tuple[Call, Reply]]) -> None:

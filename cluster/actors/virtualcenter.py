@@ -46,6 +46,7 @@ from cluster.policy.messages import (
 )
 from cluster.policy.state import HostState, PowerState
 from cluster.policy.tasks import Task
+from drs import Policy, Snapshot
 
 _PLACE_PAUSE_S = 0.02
 # A VM's host may be connecting again; then clients ask once more.
@@ -184,6 +185,10 @@ class VirtualCenter:
     async def recommendations(self) -> tuple[OpenRecommendation, ...]:
         """Return what DRS waits for somebody's consent with."""
         return self._center.recommendations()
+
+    async def drs_input(self) -> tuple[Snapshot, Policy]:
+        """Return the snapshot and the policy that a DRS pass would decide on now."""
+        return self._center.drs_input(now=self._living.now())
 
     async def records(self, after: int, count_max: int = 1000) -> list[Noted]:
         """Return the story's entries after a number, the newest so many."""

@@ -13,6 +13,7 @@ def drs() -> None:
     Examples:
       vmotion drs status
       vmotion drs run
+      vmotion drs dump snapshot.json
       vmotion drs recommend snapshot.json --policy policy.toml
       vmotion drs explain snapshot.json --vm db
       vmotion drs check snapshot.json plan.json

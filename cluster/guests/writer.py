@@ -19,6 +19,9 @@ PAGE_WORDS = PAGE_BYTES // 8
 # write to a page faults (about 2 µs), many enough that NumPy's cost a call does not count.
 CHUNK_WRITES = 64
 WORK_S_MAX = 0.0007
+# What is owed is caught up with at this many times the rate: a step that is given little time
+# does few writes, also after a flip, when each may wait for its page.
+CATCH_UP_RATIO = 2.0
 # A guest that cannot keep its rate falls behind for ever; what it owes beyond this is not written.
 DEBT_S_MAX = 0.1
 REPLAY_WRITES = 1 << 16
@@ -118,13 +121,16 @@ class Writer(Guest):
 
     def step(self, budget: Budget) -> None:
         """Write what is due, within the quantum; what is left is owed to the next step."""
-        self._debt += budget.seconds * self.writes_per_second
+        due = budget.seconds * self.writes_per_second
+        self._debt += due
+        left = max(1, math.ceil(CATCH_UP_RATIO * due))
         stop_at = time.perf_counter() + WORK_S_MAX
         # The clock decides only how many writes a step does, never what a write is.
-        while self._debt >= 1.0 and time.perf_counter() < stop_at:
-            count = min(int(self._debt), CHUNK_WRITES)
+        while self._debt >= 1.0 and left and time.perf_counter() < stop_at:
+            count = min(int(self._debt), left, CHUNK_WRITES)
             self._write(count)
             self._debt -= count
+            left -= count
         self._give_up_old_debt()
 
     def handle(self, request: object) -> object:

@@ -9,6 +9,7 @@ comes replaces the one before, which may be a connection that only one side know
 Standard library alone, so that it starts in milliseconds.
 """
 
+import contextlib
 import hmac
 import json
 import mmap
@@ -33,6 +34,8 @@ _SEND_S_MAX = 5.0
 _AHEAD_SHARE = 0.5
 # Shorter waits than this are made up for by the next one.
 _WAIT_S_MIN = 0.0005
+# On two cores that the bulk kept busy a fault took 3 to 6 ms at the hosts' niceness, 0.
+_NICENESS = -10
 
 
 def marks_bytes(pages: int) -> int:
@@ -169,8 +172,15 @@ class PageService:
             time.sleep(wait_s)
 
 
+def goes_before_the_bulk() -> None:
+    """Put this process before the hosts', where that is allowed: a guest stands still for it."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+
+
 def main() -> None:
     """Serve as the configuration says."""
+    goes_before_the_bulk()
     PageService(json.loads(sys.argv[1])).run()
     os._exit(0)  # nothing to unwind; views of memory would complain
 

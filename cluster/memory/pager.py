@@ -23,6 +23,7 @@ import xxhash
 
 from cluster.memory import userfaultfd
 from cluster.memory.ledger import CLAIMED, HERE, INSTALLED, MISSING, Ledger
+from cluster.memory.page_server import goes_before_the_bulk
 from cluster.memory.prepaging import Bubble
 from cluster.memory.urgent import Dialer, UrgentPages
 from cluster.page import PAGE_BYTES
@@ -258,6 +259,7 @@ def run(config: dict[str, object]) -> None:
 
 def main() -> None:
     """Serve as the configuration says."""
+    goes_before_the_bulk()
     run(json.loads(sys.argv[1]))
     os._exit(0)  # nothing to unwind; views of memory would complain
 

@@ -178,6 +178,13 @@ class Balancing:
             rule_violations=sum(len(rule.check(held)) for rule in snapshot.rules),
         )
 
+    def input(self, *, now: float) -> tuple[Snapshot, Policy]:
+        """Return what a pass decides on now. With DRS off it only makes what is mandatory."""
+        snapshot = replace(snapshot_of(self._state, seen(self._state)), taken_at_s=now)
+        if self._settings.enabled:
+            return snapshot, self._policy
+        return snapshot, replace(self._policy, migration_threshold=1)
+
     def tick(self, *, now: float, rng: np.random.Generator) -> list[Command]:
         """Ask for a plan if a pass is due and none is being made."""
         if self.next_s is None or now < self.next_s:
@@ -192,15 +199,13 @@ class Balancing:
         self._hurry_s = None
         self._solves += 1
         hosts = seen(self._state)
-        snapshot = replace(snapshot_of(self._state, hosts), taken_at_s=now)
+        snapshot, policy = self.input(now=now)
         self._asked = (self._solves, now, snapshot)
         return [
             Solve(
                 solve=self._solves,
                 snapshot=snapshot,
-                policy=self._policy
-                if self._settings.enabled
-                else replace(self._policy, migration_threshold=1),
+                policy=policy,
                 seed=int(rng.integers(1 << 32)),
                 budget_s_max=self._settings.budget_s_max,
                 power=self._standby.request(placed_vms(self._state), hosts)

@@ -64,6 +64,7 @@ from cluster.policy.standby import Standby
 from cluster.policy.state import ClusterState, HostState, PowerState
 from cluster.policy.tasks import Tasks
 from cluster.policy.timetable import Timetable, Wanted
+from drs import Policy, Snapshot
 
 
 class Center:
@@ -119,6 +120,10 @@ class Center:
     def recommendations(self) -> tuple[OpenRecommendation, ...]:
         """Return what waits for somebody's consent, the most urgent first."""
         return tuple(sorted(self._balancing.open.values(), key=lambda one: one.priority))
+
+    def drs_input(self, *, now: float) -> tuple[Snapshot, Policy]:
+        """Return the snapshot and the policy that a DRS pass would decide on now."""
+        return self._balancing.input(now=now)
 
     def handle(self, event: Event, *, now: float, rng: np.random.Generator) -> tuple[Command, ...]:
         """Take one event and decide."""

@@ -20,6 +20,7 @@ from observe.collector import collecting
 
 from cluster.actors import places
 from cluster.actors.control import Control
+from drs import Snapshot
 
 pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(240)]
 ROOT = Path(__file__).parents[2]
@@ -269,6 +270,20 @@ def test_drs_is_set_while_it_runs_and_remembers_why(lab):
     assert 0 == vmotion("drs", "run").returncode
     assert "pass" in [entry["what"] for entry in told("drs", "history")]
     assert 0 == vmotion("drs", "set", "--off").returncode
+
+
+def test_what_drs_decides_on_is_saved_and_decided_on_elsewhere(lab, tmp_path):
+    snapshot, policy = tmp_path / "snapshot.parquet", tmp_path / "policy.json"
+    done = vmotion("drs", "dump", snapshot, "--policy", policy)
+    assert (0, "VMs on" in done.stdout) == (done.returncode, True)
+    assert "vm-1" in Snapshot.load(snapshot).vms
+    assert 0 < Snapshot.load(snapshot).taken_at_s
+    assert 0 == vmotion("drs", "recommend", snapshot, "--policy", policy).returncode
+    wrong = vmotion("drs", "dump", tmp_path / "snapshot.txt")
+    assert (2, "a snapshot is saved as .json or .parquet" in wrong.stderr) == (
+        wrong.returncode,
+        True,
+    )
 
 
 def test_virtualcenter_killed_in_a_migration_comes_back_and_knows_everything(lab):

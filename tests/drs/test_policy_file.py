@@ -7,7 +7,7 @@ import pytest
 
 from drs import Automation, Policy, Preference
 from drs.cost import Calibration
-from drs.policy_file import READERS, PolicyMistakes, load_policy
+from drs.policy_file import READERS, PolicyMistakes, load_policy, save_policy
 
 
 def written(tmp_path, text, name="policy.toml") -> Path:
@@ -96,3 +96,29 @@ def test_every_mistake_is_told_at_once(tmp_path):
 def test_what_is_no_policy_is_refused_with_its_name(tmp_path, name, text):
     with pytest.raises(PolicyMistakes, match=name):
         load_policy(written(tmp_path, text, name))
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(),
+        Policy(
+            migration_threshold=5,
+            automation=Automation.MANUAL,
+            weights={"cpu": 2.0, "memory": 1.0},
+            moves_max=7,
+            cost_benefit=False,
+            preference=Preference.EVENER,
+            calibration=Calibration.of({"commit_s": 0.25}),
+        ),
+    ],
+    ids=["default", "set"],
+)
+def test_what_is_saved_is_read_back_as_the_same(tmp_path, policy):
+    save_policy(policy, tmp_path / "policy.json")
+    assert policy == load_policy(tmp_path / "policy.json")
+
+
+def test_a_policy_is_saved_as_json_alone(tmp_path):
+    with pytest.raises(ValueError, match=r"as \.json, not as \.toml"):
+        save_policy(Policy(), tmp_path / "policy.toml")

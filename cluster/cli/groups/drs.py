@@ -1,5 +1,7 @@
 """`vmotion drs`: DRS in operation, beside what asks it about a file."""
 
+from pathlib import Path
+
 import click
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +31,7 @@ from cluster.policy.messages import (
     Topic,
     VmReconfigured,
 )
+from drs.policy_file import save_policy
 
 
 @drs.command()
@@ -171,6 +174,41 @@ def set_drs(
         wanted = {"threshold": threshold, "automation": level, "enabled": enabled}
         changes = tuple((name, value) for name, value in wanted.items() if value is not None)
         ask(control, DrsConfigured(changes=changes), as_json=as_json)
+
+
+@drs.command()
+@click.argument("snapshot", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--policy",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the policy that DRS works by there, as .json.",
+)
+@cluster_option
+@json_option
+def dump(snapshot: Path, policy: Path | None, cluster: str | None, as_json: bool) -> None:
+    """Save the cluster as DRS sees it now, as .json or .parquet.
+
+    What DRS would do with it can then be asked anywhere, as often as wanted, without the cluster.
+
+    \b
+    Examples:
+      vmotion drs dump snapshot.json --policy policy.json
+      vmotion drs recommend snapshot.json --policy policy.json
+    """
+    with reach(cluster) as control:
+        seen, works_by = control.call(CENTER, "drs_input")
+    try:
+        seen.save(snapshot)
+        if policy is not None:
+            save_policy(works_by, policy)
+    except (OSError, ValueError) as error:
+        stop(str(error), BAD_INPUT)
+    if as_json:
+        print_json({"snapshot": str(snapshot), "policy": None if policy is None else str(policy)})
+        return
+    click.echo(f"{snapshot}: {len(seen.vms)} VMs on {len(seen.hosts)} hosts")
+    if policy is not None:
+        click.echo(f"{policy}: the policy, with threshold {works_by.migration_threshold}")
 
 
 @drs.command()
