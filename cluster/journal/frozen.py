@@ -4,6 +4,7 @@ import io
 import pickle
 import struct
 import zlib
+from enum import EnumType
 from typing import Any
 
 # Pure rooms, and what the notes are made of. No class of theirs acts when it is made; those of
@@ -80,6 +81,17 @@ def _checksum(pickled: bytes, beside: tuple[float, ...]) -> bytes:
     return struct.pack("<I", whole)
 
 
+def _member(kind: object, name: str) -> Any:
+    """Return a member of an enumeration: Python up to 3.11.3 pickles one as `getattr` of its class.
+
+    Raises:
+        pickle.UnpicklingError: For an attribute of anything else.
+    """
+    if isinstance(kind, EnumType):
+        return kind[name]
+    raise pickle.UnpicklingError(f"{name} of {kind!r} does not belong in a journal")
+
+
 class _Thaw(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Return a class that may come back.
@@ -92,6 +104,8 @@ class _Thaw(pickle.Unpickler):
         """
         if name in _PLAIN.get(module, ()):
             return super().find_class(module, name)
+        if (module, name) == ("builtins", "getattr"):
+            return _member
         if module.startswith(_ROOMS):
             found = super().find_class(module, name)
             if isinstance(found, type) and found.__module__.startswith(_ROOMS):

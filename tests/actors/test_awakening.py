@@ -1,7 +1,6 @@
 """VirtualCenter that cannot begin is down with the reason, and begins when that is cured."""
 
 import asyncio
-import contextlib
 import os
 import sys
 
@@ -11,7 +10,6 @@ from actors.building import host, scenario, vm
 from cluster.actors.awakening import Awakening
 from cluster.actors.replies import CenterDown
 from cluster.actors.virtualcenter import VirtualCenter
-from cluster.journal.journal import Journal
 from cluster.journal.replay import begun_at, go_on
 
 SILENCE_S_MAX = 60.0
@@ -65,18 +63,12 @@ def test_it_begins_when_a_copy_is_put_back_and_never_in_an_empty_file(tmp_path, 
     journal.close()
 
 
-def test_virtualcenter_outlives_a_failure_of_its_beginning_that_nobody_foresaw(
-    tmp_path, lab, same_pace
-):
-    path = tmp_path / "vmotion.db"
-    with contextlib.closing(Journal(path)) as journal:
-        journal.begin(lab.name, "a state of another version", unix_s=0.0)
-
+def test_virtualcenter_outlives_a_failure_of_its_beginning_that_nobody_foresaw(tmp_path, same_pace):
     async def asked():
-        center = VirtualCenter(lab, seed=1, database=str(path))
+        center = VirtualCenter(None, seed=1, database=str(tmp_path / "vmotion.db"))
         for call in (center.view(), center.names(), center.start({})):
             with pytest.raises(
-                CenterDown, match=r"ValueError.*VirtualCenter tries again by itself"
+                CenterDown, match=r"AttributeError.*VirtualCenter tries again by itself"
             ):
                 await call
 

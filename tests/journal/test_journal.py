@@ -283,3 +283,20 @@ def test_older_journals_name_all_messages_in_one_place():
     for name in ("CancelRequested", "Restarted", "Record", "Topic"):
         found = thaw(f"ccluster.policy.messages\n{name}\n.".encode())
         assert name == found.__name__
+
+
+class Attribute:
+    """Pickles as `getattr` of something, as a member of an enumeration does up to Python 3.11.3."""
+
+    def __init__(self, of, name):
+        self.way = getattr, (of, name)
+
+    def __reduce__(self):
+        return self.way
+
+
+def test_a_member_of_an_enumeration_may_come_as_an_attribute_and_nothing_else_may():
+    assert Topic.HOST is thaw(pickle.dumps(Attribute(Topic, "HOST")))
+    for of, name in ((set, "pop"), (Topic, "mro"), (Topic, "__init__")):
+        with pytest.raises(Unreadable):
+            thaw(pickle.dumps(Attribute(of, name)))
