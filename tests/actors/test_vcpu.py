@@ -47,6 +47,18 @@ class Noting(Guest):
         self.stepped_s.append(time.monotonic())
 
 
+def made(guest, memory, page, host):
+    return Vcpu(
+        guest=guest,
+        epoch=3,
+        memory=memory,
+        control=ControlPage(page),
+        host=host,
+        loop=asyncio.get_running_loop(),
+        ended=lambda _: None,
+    )
+
+
 @pytest.fixture
 def memory():
     fd = create_memory("vcpu", 4 * PAGE_BYTES)
@@ -61,15 +73,7 @@ def test_an_answer_does_not_wait_for_the_step_that_follows_it(memory):
     ours, theirs = socket.socketpair()
 
     async def ask():
-        vcpu = Vcpu(
-            guest=guest,
-            epoch=3,
-            memory=memory,
-            control=ControlPage(page),
-            host=theirs,
-            loop=asyncio.get_running_loop(),
-            ended=lambda _: None,
-        )
+        vcpu = made(guest, memory, page, theirs)
         reply = asyncio.get_running_loop().create_future()
         vcpu.submit(Call("client", 1, Special.PROBE, reply))
         vcpu.start()
@@ -99,15 +103,7 @@ def test_a_vm_that_came_waits_a_moment_with_its_step_for_clients_that_were_activ
     state = CpuState(guest=capture_state(guest), answered={}, guest_s=0.0, active=("client",))
 
     async def come_and_run():
-        vcpu = Vcpu(
-            guest=guest,
-            epoch=3,
-            memory=memory,
-            control=ControlPage(page),
-            host=theirs,
-            loop=asyncio.get_running_loop(),
-            ended=lambda _: None,
-        )
+        vcpu = made(guest, memory, page, theirs)
         vcpu.start()
         restore = encode({"kind": "restore", "id": 1}, pickle.dumps(state))
         began = time.monotonic()

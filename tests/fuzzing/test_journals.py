@@ -13,7 +13,7 @@ import zipfile
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.journal.database import ASIDE, WRITABLE, JournalFailed
@@ -30,12 +30,14 @@ from cluster.policy.messages import (
     Topic,
 )
 from tests.fuzzing.damage import damaged
-from tests.fuzzing.test_files import FEW
+from tests.fuzzing.test_files import FEW as ANY
 from tests.journal.test_replay import seen
 from tests.policy.building import TODAY_S
 from tests.policy.test_laws import HOSTS, small_cluster
 
 PAGE = 4096
+# The same examples each time, also where there are many of them.
+FEW = settings(ANY, derandomize=True)
 
 
 @dataclass
@@ -124,29 +126,37 @@ def tried(path):
 # A file that nobody has open: all of it is known, or nothing.
 
 
-@st.composite
-def scribbled(draw, whole):
+def scribbled(whole):
     """Some of its pages overwritten: with nothing, noise, or another of its pages."""
-    data = bytearray(whole)
-    pages = st.integers(0, len(data) // PAGE - 1)
-    for _ in range(draw(st.integers(1, 3))):
-        at, other = PAGE * draw(pages), PAGE * draw(pages)
-        start = draw(st.sampled_from([0, 0, 100, 512, PAGE // 2]))
-        noise = draw(st.binary(min_size=8, max_size=8)) * (PAGE // 8)
-        new = draw(
-            st.sampled_from([bytes(PAGE), b"\xff" * PAGE, noise, data[other : other + PAGE]])
-        )
-        data[at + start : at + PAGE] = new[start:]
-    return bytes(data)
+    pages = st.integers(0, len(whole) // PAGE - 1)
+    starts = st.sampled_from([0, 0, 100, 512, PAGE // 2])
+    news = st.one_of(
+        st.just(bytes(PAGE)),
+        st.just(b"\xff" * PAGE),
+        st.binary(min_size=8, max_size=8).map(lambda noise: noise * (PAGE // 8)),
+        pages.map(lambda other: whole[PAGE * other : PAGE * other + PAGE]),
+    )
+
+    def over(places):
+        data = bytearray(whole)
+        for page, start, new in places:
+            data[PAGE * page + start : PAGE * page + PAGE] = new[start:]
+        return bytes(data)
+
+    return st.lists(st.tuples(pages, starts, news), min_size=1, max_size=3).map(over)
 
 
-@st.composite
-def flipped(draw, whole):
+def flipped(whole):
     """A few bits of it are others, as on a bad disk."""
-    data = bytearray(whole)
-    for _ in range(draw(st.integers(1, 3))):
-        data[draw(st.integers(0, len(data) - 1))] ^= 1 << draw(st.integers(0, 7))
-    return bytes(data)
+    places = st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 7))
+
+    def over(bits):
+        data = bytearray(whole)
+        for at, bit in bits:
+            data[at] ^= 1 << bit
+        return bytes(data)
+
+    return st.lists(places, min_size=1, max_size=3).map(over)
 
 
 @st.composite
