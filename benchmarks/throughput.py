@@ -82,7 +82,7 @@ def rate(row: Row) -> float:
 
 def claims_of(case: Case, rows: list[Row], pair: float, qemu_mb_s: float | None) -> list[Claim]:
     """Judge one case against memcpy at the time, and QEMU where it is known."""
-    done = [row for row in rows if row.completed and row.transfer_s]
+    done = [row for row in rows if row.completed and row.transfer_s and row.memcpy_bytes_per_second]
     if not done:
         return []
     median = statistics.median(rate(row) for row in done)

@@ -40,10 +40,11 @@ class CenterLine:
         self._center = center
 
     async def reach(self, address: PeerAddress) -> None:
-        """Connect, in place of what was there before; where that fails there is no line."""
-        self.close()
+        """Connect, in place of what was there before; where that fails all stays as it is."""
         with contextlib.suppress(OSError, TimeoutError):
-            self._link = await connect(address)
+            link = await connect(address)
+            self.close()
+            self._link = link
 
     async def prepared(self, migration: str, there: Handle) -> None:
         """Tell of a VM that waits at its destination; VirtualCenter asks when it was away."""

@@ -109,13 +109,15 @@ class PeerDoor:
             writer.close()
 
     async def admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a connection until it closes; hang up on who does not show a key first."""
+        """Serve a connection until it closes; hang up on who does not show a key first, and soon."""
         self._writers.add(writer)
         decoder, serve = Decoder(), None
         try:
             # Who breaks off, or talks nonsense, is hung up on: the migration notices by itself.
-            with contextlib.suppress(ConnectionError, ValueError):
-                while data := await reader.read(_READ_BYTES):
+            with contextlib.suppress(ConnectionError, ValueError, TimeoutError):
+                while data := await asyncio.wait_for(
+                    reader.read(_READ_BYTES), _CONNECT_S_MAX if serve is None else None
+                ):
                     for header, payload in decoder.feed(data):
                         if serve is None:
                             serve = self._take(str(header.get("key")))

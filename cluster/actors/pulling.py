@@ -26,8 +26,8 @@ from cluster.policy.sharing import SerialLink
 DEPTH = 3
 # Of all migrations into a host whose network sets no limit.
 TURNS = 4
-# Ray takes 3 to 5 ms of both cores for each batch, whatever is in it: 1 GiB took 347 ms in
-# batches of 32 MiB and 186 ms in batches of 128 MiB (Xeon, 2 cores, nothing hashed).
+# Ray takes 3 to 5 ms of both cores for each batch, whatever is in it: 1 GiB in
+# batches of 128 MiB takes about half as long as in batches of 32 MiB (2 cores, nothing hashed).
 ROUND_BATCH_BYTES_MAX = 128 << 20
 # Of the remainder: a guest's fault may have to wait until a batch with its page is stored.
 _BATCH_BYTES_MAX = 32 << 20
@@ -207,7 +207,7 @@ def _installers() -> ThreadPoolExecutor:
     """Half of the cores, the source may have the others.
 
     More threads would only take the interpreter's lock from each other, once per 64 pages, and
-    with it what the other had in its cache: three on two cores took half as long again as one.
+    with it what the other had in its cache: three on two cores took a third longer than one.
     """
     return ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), "installing")
 

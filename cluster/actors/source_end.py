@@ -54,7 +54,7 @@ from cluster.policy.sharing import SerialLink
 # What is left at the stun goes along with the state up to this size, and in batches above.
 _INLINE_BYTES_MAX = 4 << 20
 # From the stun on a VM tells clients that still come where it is now. One that ended sooner would
-# have them ask VirtualCenter, which takes three times as long.
+# have them ask VirtualCenter, which takes longer than the blackout.
 _TURNS_AWAY_S = 0.05
 # How often a destination is asked whether it still prepares.
 _LISTEN_S = 1.0

@@ -243,6 +243,7 @@ class Vcpu(threading.Thread):
     def _step_if_due(self, now: float) -> None:
         if now < self._next_step:
             return
+        self._awaited.clear()  # who has not come by now is waited for no more
         elapsed = now - self._last_step
         if elapsed > _CATCH_UP_S_MAX:
             self._control.add("behind_s", elapsed - _CATCH_UP_S_MAX)

@@ -198,7 +198,6 @@ class Balancing:
                 return []
         self._hurry_s = None
         self._solves += 1
-        hosts = seen(self._state)
         snapshot, policy = self.input(now=now)
         self._asked = (self._solves, now, snapshot)
         return [
@@ -208,7 +207,7 @@ class Balancing:
                 policy=policy,
                 seed=int(rng.integers(1 << 32)),
                 budget_s_max=self._settings.budget_s_max,
-                power=self._standby.request(placed_vms(self._state), hosts)
+                power=self._standby.request(placed_vms(self._state), list(snapshot.hosts))
                 if self._settings.enabled
                 else None,
             )

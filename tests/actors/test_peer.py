@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from cluster.actors import peer
 from cluster.actors.peer import PeerDoor, connect
 from cluster.actors.vm_link import VmGone, VmRefused
 
@@ -80,3 +81,14 @@ def test_a_door_that_closes_is_noticed_by_who_waits_for_an_answer():
             await link.ask("resume", pickle.dumps(None))
 
     assert [("announce", 0)] == spoken(talk)
+
+
+def test_a_stranger_who_says_nothing_is_hung_up_on(monkeypatch):
+    monkeypatch.setattr(peer, "_CONNECT_S_MAX", 0.1)
+
+    async def talk(door, address):
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        assert b"" == await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+
+    assert [] == spoken(talk)
