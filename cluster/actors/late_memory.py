@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cluster.actors.local_vm import LocalVm
 from cluster.memory import userfaultfd
-from cluster.memory.guest_memory import Pages, write_pages
+from cluster.memory.guest_memory import Pages, resident_pages, write_pages
 from cluster.memory.hashes import ZERO_PAGE_HASH, Hashes, hash_pages
 from cluster.memory.ledger import CLAIMED, HERE, INSTALLED, MISSING, Ledger, create_ledger
 from cluster.memory.pager import Served
@@ -77,12 +77,14 @@ class LateMemory:
     def sweep(self) -> None:
         """Map all that is here, so that touching it faults no more; blocks for a while.
 
-        A hole, or a page that is missing, ends a run; the pager serves those.
+        A hole, or a page that is missing, ends a run; the pager serves those. Goes piece by
+        piece: the VM has just resumed, and a core must not be held for its whole memory.
         """
-        populated = self._vm.populated()
-        here = populated[self._states[populated] != MISSING]
-        here = here[self._states[here] != CLAIMED]
-        self._map(here)
+        for first in range(0, self._pages, _MAP_PAGES_AT_ONCE):
+            stop = min(first + _MAP_PAGES_AT_ONCE, self._pages)
+            states = self._states[first:stop]
+            resident = resident_pages(self._vm.memory, first, stop)
+            self._map(first + np.flatnonzero(resident & (states != MISSING) & (states != CLAIMED)))
 
     def install(self, batch: Batch) -> Pages:
         """Store and map those pages of a batch that nobody else has brought; return them."""

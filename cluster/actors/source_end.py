@@ -228,7 +228,7 @@ class SourceEnd:
     def _begin_giving(self) -> Frozen:
         """Note once what was across at the flip: all that is not owed yet."""
         if self._frozen is None:
-            self._across = self._outbox.across(self.vm.populated())
+            self._across = self._outbox.across()
         return self._freeze()
 
     def _give_back(self, pages: Pages) -> None:
@@ -241,14 +241,12 @@ class SourceEnd:
         """Return how many pages arrived otherwise than they were when the VM was stunned."""
         async with self._giving:
             return await asyncio.get_running_loop().run_in_executor(
-                None, lambda: compare_memory(self._freeze(), noted)
+                None, lambda: compare_memory(self._freeze(), self.vm.populated(), noted)
             )
 
     def _freeze(self) -> Frozen:
-        """Begin to give memory back, if that has not begun: holes made later were pages."""
         if self._frozen is None:
-            populated = self.vm.populated()
-            self._frozen = Frozen(self.vm.memory, populated, hashed=self.spec.verify)
+            self._frozen = Frozen(self.vm.memory, hashed=self.spec.verify)
         return self._frozen
 
     def close(self) -> None:

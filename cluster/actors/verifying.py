@@ -15,7 +15,7 @@ from cluster.guests.registry import load_guest
 from cluster.guests.replay import ReplayError, compare_pages, merge, replay
 from cluster.inventory.model import VmSpec
 from cluster.memory.frozen import Frozen
-from cluster.memory.guest_memory import Mapping
+from cluster.memory.guest_memory import Mapping, Pages
 from cluster.memory.hashes import Hashes
 
 
@@ -38,9 +38,12 @@ class Audit:
     error: str = ""
 
 
-def compare_memory(frozen: Frozen, noted: Hashes) -> int:
-    """Return how many pages arrived otherwise than they were when the source was stunned."""
-    return int(np.count_nonzero(frozen.hashes() != noted))
+def compare_memory(frozen: Frozen, populated: Pages, noted: Hashes) -> int:
+    """Return how many pages arrived otherwise than they were when the source was stunned.
+
+    `populated` are the pages that the source's memory holds now.
+    """
+    return int(np.count_nonzero(frozen.hashes(populated) != noted))
 
 
 def audit_guest(

@@ -108,6 +108,23 @@ def populated_pages(fd: int, nbytes: int) -> Pages:
     return np.concatenate(runs) if runs else np.empty(0, dtype=np.int64)
 
 
+def resident_pages(memory: Mapping, first: int, stop: int) -> npt.NDArray[np.bool_]:
+    """Return which pages of a range have memory behind them now, (stop - first,) bool.
+
+    A page that is swapped out has none, though it was touched. Linux only.
+
+    Raises:
+        OSError: If the range is not mapped.
+    """
+    found = np.empty(stop - first, dtype=np.uint8)
+    libc = ctypes.CDLL(None, use_errno=True)
+    address = ctypes.c_void_p(memory.address + first * PAGE_BYTES)
+    nbytes = ctypes.c_size_t((stop - first) * PAGE_BYTES)
+    if libc.mincore(address, nbytes, ctypes.c_void_p(found.ctypes.data)) != 0:
+        raise OSError(ctypes.get_errno(), "mincore")
+    return (found & 1).astype(np.bool_)
+
+
 def allocate(memory: Mapping, runs: Runs) -> None:
     """Allocate and map runs of pages without changing them, where the kernel can."""
     _advise(memory, runs, _MADV_POPULATE_WRITE)

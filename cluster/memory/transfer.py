@@ -100,6 +100,7 @@ class Outbox:
         # more is dirty already.
         self._owed = np.zeros(pages, dtype=np.bool_)
         self._owed[first] = True
+        self._ever_owed = self._owed.copy()
         self._fetched = fetched
         self._round: Pages = np.empty(0, dtype=np.int64)
         self._position = 0
@@ -128,6 +129,7 @@ class Outbox:
         written = self._tracker.harvest()
         with self._lock:
             self._owed[written] = True
+            self._ever_owed[written] = True
         return written
 
     def owe_only(self, pages: Pages) -> None:
@@ -206,11 +208,10 @@ class Outbox:
         """Return how many pages were written since the round began."""
         return self._tracker.count()
 
-    def across(self, pages: Pages) -> Pages:
-        """Return those of `pages` that are not owed."""
+    def across(self) -> Pages:
+        """Return the pages that were owed once, and are owed no more."""
         with self._lock:
-            found: Pages = pages[~self._owed[pages]]
-            return found
+            return np.flatnonzero(self._ever_owed & ~self._owed)
 
     def owed_count(self) -> int:
         """Return how many pages are owed, as far as they have been harvested."""

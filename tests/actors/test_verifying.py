@@ -61,11 +61,11 @@ def test_one_flipped_bit_on_the_way_is_one_mismatched_page(memory):
     arrived = mapping.pages[5:9].copy()
     noted[5:9] = hash_pages(arrived)
     populated = populated_pages(fd, NBYTES)
-    assert 0 == compare_memory(Frozen(mapping, populated, hashed=True), noted)
+    assert 0 == compare_memory(Frozen(mapping, hashed=True), populated, noted)
 
     arrived[2, 4000] ^= 1
     noted[5:9] = hash_pages(arrived)
-    assert 1 == compare_memory(Frozen(mapping, populated, hashed=True), noted)
+    assert 1 == compare_memory(Frozen(mapping, hashed=True), populated, noted)
 
 
 @pytest.mark.parametrize("program", ["writer", "keyvalue"])

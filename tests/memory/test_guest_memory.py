@@ -1,6 +1,7 @@
 """A VM's memory: shared, sparse, and gone with its last holder."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from cluster.memory.guest_memory import (
     map_memory,
     populated_pages,
     read_pages,
+    resident_pages,
     write_pages,
     zero_pages,
 )
@@ -45,6 +47,16 @@ def test_only_touched_pages_are_populated(memory):
     mapping.pages[63, 4095] = 1
 
     assert [3, 9, 63] == populated_pages(fd, 64 * PAGE_BYTES).tolist()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mincore as Linux has it")
+def test_pages_are_resident_through_a_mapping_that_has_not_touched_them(memory):
+    fd, mapping = memory
+    mapping.pages[[3, 9, 63]] = 1
+    other = map_memory(fd, 64 * PAGE_BYTES)
+
+    assert [3, 9, 63] == np.flatnonzero(resident_pages(other, 0, 64)).tolist()
+    assert [0, 6] == np.flatnonzero(resident_pages(other, 3, 10)).tolist()
 
 
 @pytest.mark.parametrize("pages", [[], [5], [5, 6, 7], [1, 30, 31, 60]])

@@ -114,9 +114,7 @@ class PageStore(RuleBasedStateMachine):
         assert 0 == self.outbox.owed_count()
         assert np.array_equal(self.guest.pages, self.there.pages)
         populated = populated_pages(self.fds[0], NBYTES)
-        assert np.array_equal(
-            Frozen(self.host, populated, hashed=True).hashes(), self.intake.hashes
-        )
+        assert np.array_equal(Frozen(self.host, hashed=True).hashes(populated), self.intake.hashes)
 
     @precondition(lambda self: self.stunned)
     @rule()
