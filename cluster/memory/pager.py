@@ -24,7 +24,7 @@ import xxhash
 from cluster.memory import userfaultfd
 from cluster.memory.ledger import CLAIMED, HERE, INSTALLED, MISSING, Ledger
 from cluster.memory.page_server import goes_before_the_bulk
-from cluster.memory.prepaging import Bubble
+from cluster.memory.prepaging import Bubble, rest_s
 from cluster.memory.urgent import Dialer, UrgentPages
 from cluster.page import PAGE_BYTES
 
@@ -85,6 +85,8 @@ class Pager:
         self._bubble = Bubble(ledger.pages, step_pages_max=step_pages_max)
         self._urgent: UrgentPages | None = None
         self._asked_s: dict[int, float] = {}
+        # When the last step was fetched ahead, and the processor time used until then.
+        self._stepped_s, self._stepped_cpu_s = 0.0, 0.0
         # To be asked for when there is a connection again: (first, count).
         self._lost: list[tuple[int, int]] = []
         self._broke = False
@@ -137,20 +139,28 @@ class Pager:
         if self._urgent is not None and self._urgent.silent(time.monotonic()):
             self._break()
 
-    def prepage(self) -> bool:
-        """Fetch a step more around the last fault if nothing is under way; whether to come back."""
+    def prepage(self, now: float, cpu_s: float) -> float | None:
+        """Fetch a step more around the last fault if nothing is under way.
+
+        Returns in how many seconds to come back; None if something has to arrive first.
+        `cpu_s` is the processor time that this process has used.
+        """
         urgent = self._urgent
-        if urgent is None or urgent.under_way:
-            return False
+        if urgent is None or urgent.under_way or self._bubble.covers_all:
+            return None
+        rest = rest_s(now - self._stepped_s, cpu_s - self._stepped_cpu_s)
+        if rest > 0.0:
+            return rest
+        self._stepped_s, self._stepped_cpu_s = now, cpu_s
         for _ in range(_GROWTHS_MAX):
             if self._bubble.covers_all:
-                return False
+                return None
             runs = [run for side in self._bubble.grown() for run in self._ledger.claim_runs(side)]
             for run in runs:
                 urgent.ask(*run, urgent=False)
             if runs:
-                return False
-        return True
+                return None
+        return 0.0
 
     def _fetch(self, page: int) -> None:
         """Ask for a touched page, and then for what is missing of the block around it."""
@@ -235,12 +245,14 @@ def run(config: dict[str, object]) -> None:
         source=source,
     )
     control.sendall(b"ready\n")
-    eager = False
+    again_s: float | None = None
     while True:
         watched: list[int | socket.socket] = [uffd, control]
         watched += [] if pager.source is None else [pager.source]
         watched += [] if dialer is None else [dialer.done]
-        readable, _, _ = select.select(watched, [], [], 0.0 if eager else _LOOK_S)
+        readable, _, _ = select.select(
+            watched, [], [], _LOOK_S if again_s is None else min(again_s, _LOOK_S)
+        )
         if uffd in readable:
             pager.serve_faults()
         if pager.source in readable:
@@ -254,7 +266,7 @@ def run(config: dict[str, object]) -> None:
         pager.look()
         if pager.source is None and dialer is not None:
             dialer.start()
-        eager = pager.prepage()
+        again_s = pager.prepage(time.monotonic(), time.process_time())
 
 
 def main() -> None:

@@ -5,7 +5,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.memory.prepaging import BLOCK_PAGES, STEP_PAGES_MAX, Bubble, step_pages_max
+from cluster.memory.prepaging import BLOCK_PAGES, STEP_PAGES_MAX, Bubble, rest_s, step_pages_max
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fetching_ahead_takes_a_tenth_of_a_core_however_long_the_steps_are(seed):
+    rng = np.random.default_rng(seed)
+    now = used = 0.0
+    for step_s in rng.uniform(0.0001, 0.01, 100):
+        took = step_s * rng.uniform(1.0, 30.0)  # some of it waits for the network
+        used += step_s
+        now += took + rest_s(took, step_s)
+
+    assert used <= 0.1001 * now
+
+
+def test_a_step_that_waited_long_enough_for_the_network_needs_no_rest():
+    assert 0.0 == rest_s(since_step_s=0.02, used_s=0.001)
 
 
 def test_a_fault_brings_the_block_that_holds_it():
