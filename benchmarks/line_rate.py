@@ -13,6 +13,7 @@ where it competes; the time from the request on is shown as well.
 
 import fnmatch
 import statistics
+import sys
 from dataclasses import dataclass
 
 from cases import LINKS, Case
@@ -84,7 +85,11 @@ def measure_trips(link: str, vms: int, memory_mib: int, trips: int) -> list[Tran
     names = [f"vm-{i}" for i in range(vms)]
     lab = Lab([writer_vm(name, case) for name in names], link_bytes_per_second=LINKS[link])
     try:
-        found = [lab.move(names, Mode.HYBRID) for _ in range(trips + 1)]
+        found: list[dict[str, Moved]] = []
+        for trip in range(trips + 1):
+            found.append(lab.move(names, Mode.HYBRID))
+            said = f"trip {trip} of {trips}" if trip else "warm-up"
+            print(f"{link}, {vms} at once, {said}", file=sys.stderr, flush=True)
     finally:
         lab.stop()
     return [transfer_of(list(moved.values()), case.memory_mib * MIB) for moved in found[1:]]

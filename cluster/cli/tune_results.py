@@ -46,12 +46,16 @@ def leave(
         f"After {count}.",
     ]
     (directory / "policy.toml").write_text(policy_toml(chosen.params, about=about), "utf-8")
-    rows = [_row(trial, wanted, chosen=trial is chosen) for trial in best]
-    (directory / "front.json").write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
+    found = {
+        "trials": len(done) + stopped,
+        "stopped_early": stopped,
+        "front": [_row(trial, wanted, chosen=trial is chosen) for trial in best],
+    }
+    (directory / "front.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     _picture(directory / "front.html", done, best, chosen, wanted)
     console.print(count)
     if as_json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps(found, indent=2))
     else:
         console.print(_table(best, chosen, wanted))
         names = ("policy.toml", "front.json", "front.html", "study.db")

@@ -56,12 +56,13 @@ def test_a_search_and_a_sweep_end_with_their_files(scenario, tmp_path):
     words = ("tune", scenario, "--space", "threshold=1..5", "--seeds", 2, "--out", out, "--json")
     first = vmotion(*words, "--trials", 2)
     assert 0 == first.returncode, first.stderr
-    front = json.loads(first.stdout)
-    assert [True] == [row["chosen"] for row in front if row["chosen"]]
+    found = json.loads(first.stdout)
+    assert [True] == [row["chosen"] for row in found["front"] if row["chosen"]]
+    assert (2, found) == (found["trials"], json.loads((out / "front.json").read_text()))
     assert (out / "policy.toml").read_text().count("threshold = ") == 1
     # The same search goes on where it was; another one is refused there.
     more = vmotion(*words, "--trials", 2)
-    assert (0, front) == (more.returncode, json.loads(more.stdout))
+    assert (0, found) == (more.returncode, json.loads(more.stdout))
     assert "2 trials of an earlier search are there" in more.stderr
     other = vmotion("tune", scenario, "--space", "threshold=1..4", "--out", out)
     assert (2, True) == (other.returncode, "another search" in other.stderr)

@@ -1,5 +1,6 @@
 """`vmotion tune` stops hopeless trials: a whole search, with figures that are made up, without Ray."""
 
+import json
 from contextlib import nullcontext
 
 import optuna
@@ -68,7 +69,10 @@ def search(tmp_path, monkeypatch):
         words = ["tune", path, "--space", "threshold=1..5", "--seeds", SEEDS, "--trials", trials]
         done = CliRunner().invoke(main, [str(word) for word in [*words, "--out", tmp_path / "out"]])
         assert 0 == done.exit_code, done.output
-        return hand.runs, done.stdout, (tmp_path / "out" / "policy.toml").read_text()
+        left = tmp_path / "out"
+        counts = json.loads((left / "front.json").read_text())
+        assert counts["trials"] == trials
+        return hand.runs, done.stdout, (left / "policy.toml").read_text(), counts["stopped_early"]
 
     return go
 
@@ -76,11 +80,13 @@ def search(tmp_path, monkeypatch):
 def test_a_hopeless_trial_is_stopped_after_its_first_seed_and_counted(search):
     """Thresholds above 3, the scenario's own, are twice as bad: none of them gets a second seed."""
     trials = 12  # the sampler has begun to go by what it has seen, stopped trials among it
-    runs, said, policy = search(lambda threshold: 20.0 if threshold > 3 else 10.0, trials=trials)
+    runs, said, policy, stopped = search(
+        lambda threshold: 20.0 if threshold > 3 else 10.0, trials=trials
+    )
     seeds = {trial: [s for t, _, s in runs if t == trial] for trial, _, _ in runs}
     bad = {trial for trial, threshold, _ in runs if threshold > 3}
     assert trials == len(seeds)
-    assert 0 < len(bad) < trials
+    assert 0 < len(bad) == stopped < trials
     for trial, seen in seeds.items():
         assert ([0] if trial in bad else [0, 1, 2]) == seen
     count = f"{trials} trials, {len(bad)} of them stopped early"
@@ -90,7 +96,7 @@ def test_a_hopeless_trial_is_stopped_after_its_first_seed_and_counted(search):
 
 def test_where_no_trial_is_hopeless_all_seeds_are_simulated(search):
     """11 is within the margin of 10."""
-    runs, said, _ = search(lambda threshold: 11.0 if threshold > 3 else 10.0, trials=5)
+    runs, said, _, _ = search(lambda threshold: 11.0 if threshold > 3 else 10.0, trials=5)
     assert any(threshold > 3 for _, threshold, _ in runs)
     assert 5 * SEEDS == len(runs)
     assert "5 trials, 0 of them stopped early" in said
