@@ -22,7 +22,7 @@ from cluster.actors.vm_link import VmGone, VmLink, VmRefused
 from cluster.actors.wire import PAYLOAD_BYTES_MAX
 from cluster.inventory.model import Mode
 from cluster.memory.frozen import Frozen
-from cluster.memory.guest_memory import Pages, Runs, create_memory, map_memory
+from cluster.memory.guest_memory import Pages, Runs, create_memory, map_memory, pages_of
 from cluster.memory.hashes import Hashes
 from cluster.memory.page_server import marks_bytes
 from cluster.memory.pagers import PagerFailed, PageServer, PageSource
@@ -76,15 +76,20 @@ class SourceEnd:
         *,
         spec: MigrationSpec,
         vm: LocalVm,
+        populated: Runs,
         host: Handle,
         destination: Handle,
         line: CenterLine,
         sending: SerialLink,
         store: StoreToucher,
     ) -> None:
-        """`sending` is this host's card, shared with every other migration that leaves; so is `store`."""
+        """`populated` are the pages that the VM had ever touched when its writes were tracked already.
+
+        `sending` is this host's card, shared with every other migration that leaves; so is `store`.
+        """
         self.spec = spec
         self.vm = vm
+        self._populated = populated
         self._host = host
         self._destination = destination
         self._line = line
@@ -102,7 +107,7 @@ class SourceEnd:
         self._moved = (-1, -1, -1)
         self._outbox = Outbox(
             vm.tracker,
-            vm.populated(),
+            pages_of(populated),
             spec.memory_pages,
             self._fetched,
             checksummed=spec.checksum,
@@ -329,7 +334,7 @@ class SourceEnd:
         if spec.mode is not Mode.PRECOPY:
             pages = await asyncio.get_running_loop().run_in_executor(None, self._serve_pages)
         self._prepared = True  # from here on there may be something to forget
-        runs = vm.populated_runs()
+        runs = self._populated
         mapped = map_early(vm.memory, runs)
         self._preparing, self._heard_s = True, time.monotonic()
         try:

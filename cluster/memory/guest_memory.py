@@ -104,8 +104,13 @@ def populated_runs(fd: int, nbytes: int) -> Runs:
 
 def populated_pages(fd: int, nbytes: int) -> Pages:
     """Return the pages that were ever touched, ascending."""
-    runs = [np.arange(first, stop, dtype=np.int64) for first, stop in populated_runs(fd, nbytes)]
-    return np.concatenate(runs) if runs else np.empty(0, dtype=np.int64)
+    return pages_of(populated_runs(fd, nbytes))
+
+
+def pages_of(runs: Runs) -> Pages:
+    """Return the pages of runs, ascending."""
+    pages = [np.arange(first, stop, dtype=np.int64) for first, stop in runs]
+    return np.concatenate(pages) if pages else np.empty(0, dtype=np.int64)
 
 
 def resident_pages(memory: Mapping, first: int, stop: int) -> npt.NDArray[np.bool_]:

@@ -46,6 +46,7 @@ def test_a_page_that_the_pager_has_asked_for_is_not_given_back_before_it_has_com
             mode=Mode.POSTCOPY,
         ),
         vm=vm,
+        populated=((0, PAGES),),
         host=None,
         destination=None,
         line=CenterLine(),
