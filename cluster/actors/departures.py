@@ -17,7 +17,7 @@ from cluster.actors.replies import Handle
 from cluster.actors.reports import Verification
 from cluster.actors.source_end import SourceEnd
 from cluster.actors.touching import StoreToucher
-from cluster.memory.guest_memory import Pages
+from cluster.memory.guest_memory import Pages, Runs
 from cluster.memory.transfer import Batch
 from cluster.migration.machine import Migration, ProtocolError
 from cluster.migration.messages import CancelRequested, HostLost, Role
@@ -135,7 +135,8 @@ class Departures:
     # Inside.
 
     async def _drive(self, spec: MigrationSpec, vm: LocalVm, destination: Handle) -> None:
-        if refusal := await self._unready(vm):
+        populated, refusal = await self._readied(vm)
+        if refusal:
             del self._beginning[spec.id]
             vm.leaving = False
             if vm.power is Power.OFF:
@@ -143,8 +144,6 @@ class Departures:
             refused = not_begun(refusal, now=self._now())
             self._courier.tell("migration_ended", spec.id, refused, (), verifying=False)
             return
-        # 15 ms a GiB, in which other migrations would wait for this loop.
-        populated = await asyncio.get_running_loop().run_in_executor(None, vm.populated_runs)
         end = SourceEnd(
             spec=spec,
             vm=vm,
@@ -192,13 +191,19 @@ class Departures:
         if vm.power is Power.OFF:
             vm.free()
 
-    async def _unready(self, vm: LocalVm) -> str:
-        """Wait until a VM that has just come can leave again; return "" or why it cannot."""
+    async def _readied(self, vm: LocalVm) -> tuple[Runs, str]:
+        """Wait until a VM that has just come can leave again.
+
+        Returns the pages that it has ever touched, looked for when its writes are tracked already,
+        and "" or why it cannot leave.
+        """
         try:
             await self._settled(vm)
+            # In a thread: other migrations would wait for this loop, long for a large memory.
+            populated = await asyncio.get_running_loop().run_in_executor(None, vm.populated_runs)
         except OSError as error:
-            return f"the writes of {vm.spec.name} cannot be tracked: {error}"
-        return "" if vm.power is Power.RUNNING else f"{vm.spec.name} has ended"
+            return (), f"the memory of {vm.spec.name} cannot be tracked: {error}"
+        return populated, "" if vm.power is Power.RUNNING else f"{vm.spec.name} has ended"
 
     def _turned(self, machine: Migration, end: SourceEnd) -> None:
         if machine.state.phase not in _SWITCHOVER:  # nothing that is not needed, while it stands

@@ -5,6 +5,7 @@ has no name that could stay behind: it is gone when the last process that maps i
 """
 
 import ctypes
+import errno
 import mmap
 import os
 import sys
@@ -89,14 +90,19 @@ def populated_runs(fd: int, nbytes: int) -> Runs:
     """Return the runs of pages that were ever touched; every other page is zero.
 
     Reads the holes of the file, so untouched memory is neither read nor allocated.
+
+    Raises:
+        OSError: If the file cannot be looked at.
     """
     found: list[tuple[int, int]] = []
     position = 0
     while position < nbytes:
         try:
             start = os.lseek(fd, position, os.SEEK_DATA)
-        except OSError:
-            break  # ENXIO: only holes from here on
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break  # only holes from here on
         position = os.lseek(fd, start, os.SEEK_HOLE)
         found.append((start // PAGE_BYTES, -(-position // PAGE_BYTES)))
     return tuple(found)

@@ -49,6 +49,13 @@ def test_only_touched_pages_are_populated(memory):
     assert [3, 9, 63] == populated_pages(fd, 64 * PAGE_BYTES).tolist()
 
 
+def test_a_memory_that_cannot_be_looked_at_is_not_taken_for_an_untouched_one(memory):
+    closed = os.dup(memory[0])
+    os.close(closed)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        populated_pages(closed, 64 * PAGE_BYTES)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="mincore as Linux has it")
 def test_pages_are_resident_through_a_mapping_that_has_not_touched_them(memory):
     fd, mapping = memory
