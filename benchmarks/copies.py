@@ -24,6 +24,8 @@ from cluster.memory.guest_memory import (
     create_memory,
     map_allocated,
     map_memory,
+    populated_runs,
+    resident_pages,
     write_pages,
     zero_pages,
 )
@@ -34,6 +36,7 @@ from cluster.memory.transfer import Batch, Intake
 MIB = 1 << 20
 BATCH_BYTES = 16 * MIB
 PAGES = BATCH_BYTES // PAGE_BYTES
+_LOOKED_BYTES = 1 << 30
 
 
 def timed(step: Callable[[], object], times: int, before: Callable[[], object] = lambda: None):
@@ -82,8 +85,25 @@ def measure(times: int) -> dict[str, float]:
     steps["destination: copy and hash in pieces that stay in the cache"] = timed(
         lambda: intake.install_hashed(arrived), times
     )
-    steps |= first_touches(source, times) | late(times)
+    steps |= first_touches(source, times) | looks(times) | late(times)
     return steps
+
+
+def looks(times: int) -> dict[str, float]:
+    """Return what it costs to learn which pages were ever touched; of 1 GiB, too much for a cache."""
+    fd = create_memory("looked-at", _LOOKED_BYTES)
+    try:
+        memory = map_memory(fd, _LOOKED_BYTES)
+        memory.flat[::PAGE_BYTES] = 1
+        of_a_batch = BATCH_BYTES / _LOOKED_BYTES
+        return {
+            "look: which pages of 1 GiB were ever touched": of_a_batch
+            * timed(lambda: populated_runs(fd, _LOOKED_BYTES), times),
+            "look: which pages of 1 GiB are resident": of_a_batch
+            * timed(lambda: resident_pages(memory, 0, _LOOKED_BYTES // PAGE_BYTES), times),
+        }
+    finally:
+        os.close(fd)
 
 
 def first_touches(source, times: int) -> dict[str, float]:

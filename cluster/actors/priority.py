@@ -39,8 +39,8 @@ def goes_second() -> None:
 def _steady() -> None:
     """Let nothing of the interpreter's own stop this process for long.
 
-    What is loaded by now, Ray above all, stays: without it a full collection of garbage
-    stops all threads for 50 to 130 ms, about once a minute.
+    What is loaded by now, Ray above all, stays, so a full collection of garbage need not go through
+    it, which would stop all threads for several times a blackout.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.freeze()

@@ -36,9 +36,9 @@ _BATCH_BYTES_MIN = 128 << 10
 # place has not been given back yet have the rest.
 _BATCH_RATIO = 1 / 8
 # A batch takes so long on a shaped card, so that an interrupt is answered soon and urgent pages
-# do not wait. Where many share the card each batch is as large as if one had it alone: eight that cut
-# theirs by their shares made 400 batches a second at 1 GbE, as many as two cores can do, and got
-# 0.55 of the link. Only where a share is a small part of the card do its batches shrink.
+# do not wait. Where many share the card each batch is as large as if one had it alone: cut by their
+# shares, eight need 400 a second to fill 1 GbE, more than two cores can do, and got half of what one
+# got (benchmarks/line_rate.py). Only where a share is a small part of the card do its batches shrink.
 _BATCH_S = 0.02
 _BATCH_S_MAX = 0.2
 
@@ -53,7 +53,7 @@ def round_batch_bytes(store_bytes: float) -> int:
 
 def shaped_batch_bytes(share: float, card: float, bytes_max: int) -> int:
     """Return how large a batch may be that has this share, in bytes a second, of a shaped card."""
-    fits = min(max(share, card) * _BATCH_S, share * _BATCH_S_MAX)
+    fits = min(card * _BATCH_S, share * _BATCH_S_MAX)
     return int(min(max(fits, _BATCH_BYTES_MIN), bytes_max))
 
 

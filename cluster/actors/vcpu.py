@@ -38,7 +38,7 @@ _CLIENTS_FIRST_S_MAX = 0.012
 _ANSWER_LEAVES_S = 0.001
 # While memory is still arriving a step may wait for each page that it touches, and clients wait
 # for the step: it is given its time in pieces, small ones first, larger while steps are quick.
-# The least is one write of a guest that does 1,000 MB/s: 24 writes to missing pages took 100 ms.
+# The least is one write of a guest that does 1,000 MB/s: clients would wait for the pages of more.
 _PIECE_S_MIN = 0.000002
 _QUICK_STEP_S = 0.0005
 _SLOW_STEP_S = 0.002

@@ -14,9 +14,9 @@ class Frozen:
     """Frozen pages, and the hashes of those that are given back.
 
     Nobody writes here any more, so a hash is the same whenever it is made. Not for two
-    threads at once. It does not ask which pages were ever touched: the kernel looks through a
-    GiB for that in 12 to 15 ms, in which nothing else runs on that core, and giving back
-    begins when the VM has just resumed.
+    threads at once. It does not ask which pages were ever touched: nothing else runs on a core
+    while the kernel looks for that (`benchmarks/copies.py` tells how long), and giving back begins
+    when the VM has just resumed.
     """
 
     def __init__(self, memory: Mapping, *, hashed: bool) -> None:

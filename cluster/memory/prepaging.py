@@ -9,8 +9,8 @@ Decides only; the pager fetches. Uses the standard library alone, as the pager d
 
 BLOCK_PAGES = 16
 STEP_PAGES_MAX = 1024
-# Of a core. The pager goes before the guest, which it would keep from running for 50 ms at a time;
-# on a link as fast as memory the bulk brings the same pages with less work.
+# Of a core. The pager goes before the guest, and without a limit it would keep the guest from its
+# core; on a link as fast as memory the bulk brings the same pages with less work.
 _CORE_SHARE_MAX = 0.1
 
 

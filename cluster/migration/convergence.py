@@ -29,7 +29,8 @@ class Convergence:
             share of the overhead to the blackout: it spares the guest its faults afterwards.
         last_page_s: What a page of such a copy costs beside the wire: read, packed into the
             switchover's message and stored, each time in memory touched for the first time.
-            Measured 12 to 17 µs a page on two cores; `benchmarks/blackout.py` shows it as copy_s.
+            Measured 12 to 19 µs a page on two cores: the column "copy" of `benchmarks/blackout.py`,
+            1 GiB, auto, R = 50 MB/s, over the pages it had left.
         window_rounds: The local minimum is sought among this many latest rounds.
         soft_downtime_factor: With rounds used up or progress stopped at the highest
             throttle, pre-copy switches over up to this multiple of the downtime allowed.

@@ -12,6 +12,7 @@ import pytest
 from cluster.memory.guest_memory import PAGE_BYTES, create_memory, map_memory
 from cluster.memory.ledger import CLAIMED, HERE, INSTALLED, MISSING, Ledger, create_ledger
 from cluster.memory.page_server import REQUEST, Pace, PageService, marks_bytes
+from cluster.memory.pager import Pager
 from cluster.memory.urgent import Dialer, UrgentPages
 
 PAGES = 300
@@ -183,3 +184,32 @@ def test_a_ledger_claims_runs_of_missing_pages_and_gives_them_back():
     ledger.count_fetched(2)
     assert 5 == Ledger(fd, PAGES).fetched_pages
     os.close(fd)
+
+
+def test_a_pager_rests_between_the_steps_that_it_fetches_ahead(served):
+    states = create_ledger("resting", PAGES)
+    ledger = Ledger(states, PAGES)
+    ledger.states[:] = bytes([MISSING]) * PAGES
+    pager = Pager(
+        uffd=-1,
+        memory_fd=served.fds[0],
+        ledger=ledger,
+        address=0,
+        step_pages_max=16,
+        source=served.dial().socket,
+    )
+    pager._bubble.faulted(PAGES // 2)
+    asked = pager._urgent
+
+    def step(now, cpu_s):
+        again_s = pager.prepage(now, cpu_s)
+        began = asked.under_way
+        receive(asked)
+        return again_s, began
+
+    first, soon, later = step(100.0, 0.0), step(100.2, 0.1), step(101.1, 0.1)
+    asked.close()
+    os.close(states)
+
+    assert (None, True) == first == later
+    assert (pytest.approx(0.8), False) == soon
