@@ -77,6 +77,7 @@ class Lab:
         ha: bool = False,
         verify: bool = True,
         database: Path | None = None,
+        standby_processes: int = MigrationSettings().standby_processes,
     ) -> None:
         """Start the cluster, and return when every VM runs where its spec says.
 
@@ -105,6 +106,7 @@ class Lab:
                 per_host_max=migrations_at_once_max,
                 # A VM's process starts in seconds when others keep the machine busy.
                 stall_s_max=_STALL_S_MAX,
+                standby_processes=standby_processes,
             ),
         )
         self.cluster = Cluster.launch(self.scenario, tracker=tracker, database=database)
@@ -169,6 +171,24 @@ class Lab:
                 moved.mismatched_pages = -1 if check.error else check.mismatched_pages
                 moved.served = check.served
         return found
+
+    def wait_for_standby(self) -> None:
+        """Return when each host has as many VM processes standing by as it shall.
+
+        Raises:
+            TimeoutError: If their number does not grow for a minute.
+        """
+        wanted = self.scenario.migration.standby_processes
+        heard_s, before = time.monotonic(), -1
+        while True:
+            counts = [host.standby_processes for host in self.cluster.view().hosts]
+            if min(counts) == wanted:
+                return
+            if sum(counts) > before:
+                heard_s, before = time.monotonic(), sum(counts)
+            if time.monotonic() - heard_s > _SILENCE_S_MAX:
+                raise TimeoutError(f"VM processes standing by: {counts} of {wanted} for a minute")
+            time.sleep(_LOOK_S)
 
     def mismatched_with_replay(self, name: str) -> int:
         """Stun a VM for good, and return how many of its pages differ from its replayed writes."""

@@ -95,6 +95,11 @@ class Arrivals:
         self._ends[spec.id] = end
         return self._prepared(spec.id, end)
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything of a migration that came is under way."""
+        return bool(self._ends)
+
     def waiting(self) -> tuple[tuple[str, str, int], ...]:
         """Return (migration, VM, epoch) of all that do not run yet."""
         return tuple(

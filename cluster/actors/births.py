@@ -35,6 +35,7 @@ def create_host(
         spec,
         hosts=len(scenario.hosts),
         sample_s=scenario.sample_s,
+        standby_processes=scenario.migration.standby_processes,
         isolation_s_max=scenario.ha.isolation_s_max if scenario.ha.enabled else None,
         tracker=tracker,
     )

@@ -232,7 +232,13 @@ def _here() -> dict[str, Any]:
 
 def _where(scenario: Scenario) -> dict[str, str]:
     """Return the Ray node of each host."""
-    plan = plan_hosts(scenario.hosts, scenario.vms, ray_nodes(), strategy=scenario.placement)
+    plan = plan_hosts(
+        scenario.hosts,
+        scenario.vms,
+        ray_nodes(),
+        strategy=scenario.placement,
+        standby_processes=scenario.migration.standby_processes,
+    )
     if plan.problems:
         raise ClusterFailed("; ".join(plan.problems))
     return plan.nodes

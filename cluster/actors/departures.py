@@ -75,6 +75,11 @@ class Departures:
         self._work.spawn(self._drive(spec, vm, destination))
         return ""
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything leaves."""
+        return bool(self._ends or self._beginning)
+
     def cancel(self, migration: str) -> None:
         """Ask a migration to stop; unknown ones have ended."""
         if (found := self._ends.get(migration)) is not None:

@@ -26,6 +26,7 @@ from cluster.actors.pulling import DEPTH, Waybill, round_batch_bytes
 from cluster.actors.replies import Handle
 from cluster.actors.reports import HostFacts, HostReport, RunningVm
 from cluster.actors.scheduling import Scheduler
+from cluster.actors.standby import StandbyProcesses
 from cluster.actors.touching import StoreToucher
 from cluster.actors.verifying import Audit, audit_guest
 from cluster.actors.vm_link import Doorstep, VmGone, VmRefused
@@ -57,19 +58,20 @@ class Host:
         *,
         hosts: int,
         sample_s: float,
+        standby_processes: int = 0,
         isolation_s_max: float | None = None,
         tracker: TrackerKind | None = None,
         runtime_env: dict[str, object] | None = None,
     ) -> None:
         """The cluster's object store serves so many `hosts`, this one among them.
 
+        So many `standby_processes` are kept started for VMs that come.
         `tracker` None takes the best that this machine allows.
         `isolation_s_max` None: nobody restarts this host's VMs elsewhere, so it never stops them.
         """
         goes_first()
         self._spec = spec
         self._sample_s = sample_s
-        self._runtime_env = runtime_env
         kind, why = probe()
         self._tracker = tracker or kind
         self._tracker_why = why if tracker is None else "chosen by the caller"
@@ -82,6 +84,9 @@ class Host:
         self._work = Background(self._failed)
         self._courier = Courier()
         self._booting: dict[tuple[str, int], asyncio.Task[tuple[Handle, str]]] = {}
+        self._standby = StandbyProcesses(
+            standby_processes, busy=self._busy, runtime_env=runtime_env
+        )
         self._stopped = asyncio.Event()
         self._isolated = isolation_s_max is not None
         self._isolation = Isolation(isolation_s_max or 0.0, self._cut_off, self._back)
@@ -131,6 +136,7 @@ class Host:
             if self._isolated:
                 self._work.spawn(self._isolation.watch())
             self._work.spawn(self._courier.run(center))
+            self._work.spawn(self._standby.keep())
         if address is not None:
             self._work.spawn(self._line.reach(address))
         context = ray.get_runtime_context()
@@ -247,6 +253,7 @@ class Host:
         self._work.cancel()
         self._arrivals.close()
         self._departures.close()
+        self._standby.close()
         for name in list(self._vms):
             await self.power_off(name)
         if self._door is not None:
@@ -347,6 +354,12 @@ class Host:
         if self._vms.get(vm.spec.name) is vm:
             del self._vms[vm.spec.name]
 
+    def _busy(self) -> bool:
+        """Whether a VM is starting or moving here, whom another process's start would delay."""
+        return bool(
+            not self._begun or self._booting or self._arrivals.busy or self._departures.busy
+        )
+
     def _now(self) -> float:
         return time.monotonic() - self._clock_zero_s
 
@@ -369,6 +382,7 @@ class Host:
         if self._door is None:
             raise VmRefused(f"{self._spec.name} has not started")
         return await create_vm(
+            self._standby.take(),
             spec=spec,
             epoch=epoch,
             boots=boots,
@@ -381,7 +395,6 @@ class Host:
             said=self._said,
             lost=self._lost,
             may_run=self._isolation.open,
-            runtime_env=self._runtime_env,
         )
 
     async def _cut_off(self) -> None:
@@ -448,6 +461,7 @@ class Host:
                 scenario_s=self._now(),
                 tx_bytes=self._sending.sent_bytes,
                 rx_bytes=self._receiving.sent_bytes,
+                standby_processes=self._standby.count,
             )
             if self._metrics is not None:
                 self._metrics.sampled(sample)

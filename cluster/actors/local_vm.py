@@ -5,15 +5,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 import ray
 
 from cluster.actors.control_page import ControlPage, create_control_page
-from cluster.actors.nodes import on_node
 from cluster.actors.replies import Birth, Handle
 from cluster.actors.touching import allocate_early
-from cluster.actors.vm import Vm
 from cluster.actors.vm_link import Doorstep, Hello, VmGone, VmLink, shake_hands
 from cluster.actors.wire import Header
 from cluster.inventory.demand import Demand
@@ -30,7 +27,6 @@ from cluster.memory.guest_memory import (
 )
 from cluster.memory.tracker import ShadowTracker, Tracker, TrackerKind, WriteProtectTracker
 
-_REQUESTS_AT_ONCE_MAX = 1000
 # A process that has not knocked by then never will.
 _START_S_MAX = 120.0
 
@@ -127,6 +123,7 @@ class LocalVm:
 
 
 async def create_vm(
+    handle: Handle,
     *,
     spec: VmSpec,
     epoch: int,
@@ -140,13 +137,11 @@ async def create_vm(
     said: Callable[[LocalVm, Header], None],
     lost: Callable[[LocalVm], None],
     may_run: asyncio.Event,
-    runtime_env: dict[str, object] | None,
 ) -> LocalVm:
-    """Start a VM process on this node and give it memory; it is stunned from birth.
+    """Make a VM of a process on this node that has none, and give it memory; it is stunned from birth.
 
     With `armed` its writes are tracked from the first one; without, whoever serves its
-    faults arms the tracker later. The runs `touched` of its memory are allocated while the
-    process starts.
+    faults arms the tracker later. The runs `touched` of its memory are allocated meanwhile.
 
     Raises:
         VmRefused: If the guest does not start; the message is for the user.
@@ -156,8 +151,7 @@ async def create_vm(
     birth = Birth(
         spec=spec, epoch=epoch, boots=boots, socket_path=door.path, token=token, tracker=tracker
     )
-    handle: Any = _actor_class(runtime_env).remote(birth)
-    started = asyncio.ensure_future(handle.start.remote())
+    started = asyncio.ensure_future(handle.start.remote(birth))
     memory_fd = create_memory(spec.name, spec.memory_bytes)
     control_fd = create_control_page(spec.name)
     memory = map_memory(memory_fd, spec.memory_bytes)
@@ -208,18 +202,6 @@ async def create_vm(
     if touching is not None:
         await touching
     return vm
-
-
-def _actor_class(runtime_env: dict[str, object] | None) -> Any:
-    """Return the VM actor class for this node: no restarts, no retries, no CPUs reserved."""
-    return ray.remote(
-        num_cpus=0,
-        max_restarts=0,
-        max_task_retries=0,
-        max_concurrency=_REQUESTS_AT_ONCE_MAX,
-        scheduling_strategy=on_node(ray.get_runtime_context().get_node_id()),
-        **({"runtime_env": runtime_env} if runtime_env else {}),
-    )(Vm)
 
 
 def _make_tracker(

@@ -71,13 +71,18 @@ class VmSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSample:
-    """A host over the sample just ended; byte counters since its start."""
+    """A host over the sample just ended; byte counters since its start.
+
+    Attributes:
+        standby_processes: VM processes that wait for a VM.
+    """
 
     time_s: float
     load: HostLoad
     vms: tuple[VmSample, ...]
     tx_bytes: int
     rx_bytes: int
+    standby_processes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,13 @@ class Scheduler:
             vm.control.put("granted_mhz", got)
 
     def sample(
-        self, vms: Iterable[LocalVm], *, scenario_s: float, tx_bytes: int, rx_bytes: int
+        self,
+        vms: Iterable[LocalVm],
+        *,
+        scenario_s: float,
+        tx_bytes: int,
+        rx_bytes: int,
+        standby_processes: int,
     ) -> HostSample:
         """Return the means since the last sample, and start a new one."""
         samples = tuple(_sample(vm) for vm in vms if vm.power is not Power.OFF)
@@ -66,6 +72,7 @@ class Scheduler:
             vms=samples,
             tx_bytes=tx_bytes,
             rx_bytes=rx_bytes,
+            standby_processes=standby_processes,
         )
 
 

@@ -99,6 +99,7 @@ def host_view(
         vms=len(held),
         tx_bytes=sample.tx_bytes if sample else 0,
         rx_bytes=sample.rx_bytes if sample else 0,
+        standby_processes=sample.standby_processes if sample else 0,
         facts=None if report is None else report.facts,
     )
 

@@ -37,7 +37,11 @@ class EndedMigration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostView:
-    """A host as it is now."""
+    """A host as it is now.
+
+    Attributes:
+        standby_processes: VM processes that wait for a VM.
+    """
 
     name: str
     state: HostState
@@ -49,6 +53,7 @@ class HostView:
     vms: int
     tx_bytes: int
     rx_bytes: int
+    standby_processes: int
     facts: HostFacts | None
 
 

@@ -1,7 +1,7 @@
 """A VM as a Ray actor: the process that a guest runs in, and the door its clients knock at.
 
-Created by its host, one for each (vm, epoch). It maps the memory that its host owns,
-and offers that mapping for tracking; everything else about migration happens in the
+Created by its host, and given one VM in its life, one process for each (vm, epoch). It maps the
+memory that its host owns, and offers that mapping for tracking; everything else about migration happens in the
 hosts' processes.
 """
 
@@ -27,20 +27,29 @@ _HANDSHAKE_S_MAX = 30.0
 class Vm:
     """One VM at one epoch."""
 
-    def __init__(self, birth: Birth) -> None:
-        self._birth = birth
+    def __init__(self) -> None:
+        self._birth: Birth | None = None
+        self._born = asyncio.Event()
         self._vcpu: Vcpu | None = None
         self._leaving = asyncio.Event()
 
-    async def start(self) -> str:
+    async def stand_by(self) -> None:
+        """Return when this process is given its VM; who waits here learns of its end at once."""
+        await self._born.wait()
+
+    async def start(self, birth: Birth) -> str:
         """Shake hands with the host and start the vCPU; return "" or what went wrong.
 
         A failure here is the guest's or its parameters', and a user must read it, so it
         is an answer and not an exception.
         """
+        if self._birth is not None:
+            raise RuntimeError("a process is given one VM in its life")
+        self._birth = birth
+        self._born.set()
         goes_second()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, self._start, loop)
+        return await loop.run_in_executor(None, self._start, birth, loop)
 
     async def request(self, client: str, number: int, payload: object) -> Reply:
         """Have the guest do one request exactly once, or say where to ask.
@@ -72,14 +81,15 @@ class Vm:
 
     async def warm(self) -> int:
         """Answer with the epoch; a client's first call to a new place costs milliseconds."""
+        if self._birth is None:
+            raise RuntimeError("a client before start()")
         return self._birth.epoch
 
     async def process(self) -> int:
         """Answer with the process's id."""
         return os.getpid()
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> str:
-        birth = self._birth
+    def _start(self, birth: Birth, loop: asyncio.AbstractEventLoop) -> str:
         host = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         host.settimeout(_HANDSHAKE_S_MAX)
         host.connect(birth.socket_path)
@@ -101,7 +111,7 @@ class Vm:
             host.sendall(encode({"kind": "failed", "error": _in_words(birth, error)}))
             host.close()
             return _in_words(birth, error)
-        self._announce(host, memory)
+        _announce(birth, host, memory)
         host.settimeout(None)
         self._vcpu = Vcpu(
             guest=guest,
@@ -115,18 +125,19 @@ class Vm:
         self._vcpu.start()
         return ""
 
-    def _announce(self, host: socket.socket, memory: Mapping) -> None:
-        """Tell the host where the memory is mapped, and send what it tracks it with."""
-        if self._birth.tracker is TrackerKind.WRITE_PROTECT:
-            uffd = open_userfaultfd()
-            send_with_fds(host, {"kind": "ready", "address": memory.address}, [uffd])
-            os.close(uffd)
-        else:
-            send_with_fds(host, {"kind": "ready", "address": memory.address}, [])
-
     def _ended(self, reason: str) -> None:
         """The vCPU is over. The process stays for the host to end: it holds nothing that runs."""
         self._vcpu_end_reason = reason
+
+
+def _announce(birth: Birth, host: socket.socket, memory: Mapping) -> None:
+    """Tell the host where the memory is mapped, and send what it tracks it with."""
+    if birth.tracker is TrackerKind.WRITE_PROTECT:
+        uffd = open_userfaultfd()
+        send_with_fds(host, {"kind": "ready", "address": memory.address}, [uffd])
+        os.close(uffd)
+    else:
+        send_with_fds(host, {"kind": "ready", "address": memory.address}, [])
 
 
 def _make_guest(birth: Birth, memory: Mapping) -> Guest:

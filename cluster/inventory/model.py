@@ -286,6 +286,7 @@ class MigrationSettings:
         checksum: Check each batch's contents on arrival against a checksum from the source.
         verify: Compare every page by hash with the source's frozen memory afterwards.
         probe_interval_s: Between a client's probes while its VM is migrating.
+        standby_processes: VM processes that each host keeps started for VMs that come.
     """
 
     mode: Mode = Mode.HYBRID
@@ -297,6 +298,7 @@ class MigrationSettings:
     checksum: bool = False
     verify: bool = True
     probe_interval_s: float = 0.01
+    standby_processes: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

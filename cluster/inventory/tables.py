@@ -392,6 +392,10 @@ class MigrationTable(Table):
         default_of(MigrationSettings, "probe_interval_s"),
         description="Time between a client's probes while its VM migrates.",
     )
+    standby_processes: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default_of(MigrationSettings, "standby_processes"),
+        description="VM processes that each host keeps started for VMs that come; one takes 64 MiB.",
+    )
 
 
 class ScenarioFile(Table):

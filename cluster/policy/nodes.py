@@ -35,13 +35,15 @@ def plan_hosts(
     nodes: Sequence[NodeFacts],
     *,
     strategy: Placement,
+    standby_processes: int = 0,
 ) -> HostPlan:
     """Lay hosts over nodes so that each node holds the VMs that start on its hosts.
 
-    The hosts that need most are placed first. VMs that DRS places are checked against the
+    Each host keeps so many VM processes standing by. The hosts that need most are placed first. VMs that DRS places are checked against the
     sum of what is left, because where they go is not known yet.
     """
-    needs = {host.name: HOST_PROCESS_BYTES for host in hosts}
+    each = HOST_PROCESS_BYTES + standby_processes * VM_PROCESS_BYTES
+    needs = {host.name: each for host in hosts}
     homeless_bytes = 0
     for vm in vms:
         if vm.host is None:

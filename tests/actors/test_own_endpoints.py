@@ -28,6 +28,7 @@ def seen(name, pid, state=HostState.CONNECTED, node="n"):
         vms=0,
         tx_bytes=0,
         rx_bytes=0,
+        standby_processes=0,
         facts=facts if pid else None,
     )
 

@@ -57,6 +57,7 @@ def host(name="esx-1", **changes):
         "vms": 2,
         "tx_bytes": 0,
         "rx_bytes": 0,
+        "standby_processes": 0,
         "facts": None,
     }
     return HostView(**known | changes)

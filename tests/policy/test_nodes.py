@@ -62,6 +62,16 @@ def test_what_a_node_cannot_hold_is_said_with_how_much_is_missing():
     assert f"10.0.0.1, has {need - 1} MiB" in problem
 
 
+def test_the_processes_that_stand_by_need_their_place_too():
+    need = (3 * VM_PROCESS_BYTES + HOST_PROCESS_BYTES) // MIB
+    nodes = [node(1, memory_mib=need)]
+    holds = [
+        plan_hosts([host("a")], [], nodes, strategy=Placement.SPREAD, standby_processes=n)
+        for n in (3, 4)
+    ]
+    assert [(), 1] == [holds[0].problems, len(holds[1].problems)]
+
+
 def test_vms_that_drs_will_place_need_room_somewhere():
     (problem,) = plan_hosts(
         [host("a")], [vm("v"), vm("w")], [node(1, memory_mib=512)], strategy=Placement.SPREAD
