@@ -84,26 +84,26 @@ def kill_vm(lab: Lab) -> None:
     os.kill(ray.get(place.vm.process.remote()), signal.SIGKILL)
 
 
-def kill_pager(module: str) -> Callable[[Lab], None]:
+def kill_pager(role: str) -> Callable[[Lab], None]:
     """End a host's pager or page server."""
 
     def kill(lab: Lab) -> None:
-        for pid in processes_of(module):
+        for pid in processes_of(role):
             os.kill(pid, signal.SIGKILL)
 
     return kill
 
 
-def processes_of(module: str) -> list[int]:
-    """Return the processes of this machine that run a module of ours."""
+def processes_of(role: str) -> list[int]:
+    """Return the processes of this machine that a nursery has given a role."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                words = (entry / "cmdline").read_bytes().decode().split("\0")
+                name = (entry / "comm").read_text().strip()
             except OSError:
                 continue  # it has ended meanwhile
-            if module in words:
+            if name == role:
                 found.append(int(entry.name))
     return found
 
@@ -137,13 +137,13 @@ KINDS = (
     Kind(
         name="destination's pager",
         when="remainder",
-        kill=kill_pager("cluster.memory.pager"),
+        kill=kill_pager("pager"),
         mode=Mode.POSTCOPY,
     ),
     Kind(
         name="source's page server",
         when="remainder",
-        kill=kill_pager("cluster.memory.page_server"),
+        kill=kill_pager("page_server"),
         mode=Mode.POSTCOPY,
     ),
 )

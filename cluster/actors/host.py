@@ -37,7 +37,7 @@ from cluster.inventory.model import HostSpec, VmSpec
 from cluster.memory.guest_memory import Pages, Runs
 from cluster.memory.hashes import Hashes
 from cluster.memory.pager import Served
-from cluster.memory.pagers import PageSource
+from cluster.memory.pagers import PageSource, end_nursery, start_nursery
 from cluster.memory.tracker import TrackerKind, probe, serves_faults
 from cluster.memory.transfer import Batch
 from cluster.migration.spec import MigrationSpec
@@ -137,6 +137,8 @@ class Host:
                 self._work.spawn(self._isolation.watch())
             self._work.spawn(self._courier.run(center))
             self._work.spawn(self._standby.keep())
+            if not self._faults_why:
+                start_nursery()
         if address is not None:
             self._work.spawn(self._line.reach(address))
         context = ray.get_runtime_context()
@@ -261,6 +263,7 @@ class Host:
         if self._metrics is not None:
             self._metrics.close()
         self._line.close()
+        end_nursery()
         self._stopped.set()
 
     # Other hosts' calls.

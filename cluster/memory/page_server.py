@@ -4,9 +4,7 @@ Listens at the VMotion address; who shows the migration's key is served, one at 
 stays good until the end, so that a pager whose connection broke can come back; the latest that
 comes replaces the one before, which may be a connection that only one side knows is dead.
 
-    python -m cluster.memory.page_server CONFIG
-
-Standard library alone, so that it starts in milliseconds.
+A process of its own, forked by the nursery; standard library alone, so that this is small.
 """
 
 import contextlib
@@ -17,7 +15,6 @@ import os
 import select
 import socket
 import struct
-import sys
 import time
 
 from cluster.page import PAGE_BYTES
@@ -178,12 +175,6 @@ def goes_before_the_bulk() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
 
 
-def main() -> None:
+def run(config: dict[str, object]) -> None:
     """Serve as the configuration says."""
-    goes_before_the_bulk()
-    PageService(json.loads(sys.argv[1])).run()
-    os._exit(0)  # nothing to unwind; views of memory would complain
-
-
-if __name__ == "__main__":
-    main()
+    PageService(config).run()

@@ -1,18 +1,15 @@
 """The pager: a process that serves a guest's faults at the destination of a post-copy.
 
 A process of its own, because a thread of the guest's process would wait for the lock
-that the faulting thread holds, and the host's interpreter is busy at times. Standard
-library and xxhash alone, so that it starts in milliseconds.
+that the faulting thread holds, and the host's interpreter is busy at times. Forked by the nursery;
+standard library and xxhash alone, so that this is small.
 
-    python -m cluster.memory.pager CONFIG
-
-CONFIG is JSON: the numbers of inherited fds and the addresses. It speaks with its host
-on the `control` socket: says "ready", then obeys "stop" and answers with what it did.
+It speaks with its host on the `control` socket: says "ready", then obeys "stop" and answers
+with what it did.
 """
 
 import json
 import mmap
-import os
 import select
 import socket
 import sys
@@ -23,7 +20,6 @@ import xxhash
 
 from cluster.memory import userfaultfd
 from cluster.memory.ledger import CLAIMED, HERE, INSTALLED, MISSING, Ledger
-from cluster.memory.page_server import goes_before_the_bulk
 from cluster.memory.prepaging import Bubble, rest_s
 from cluster.memory.urgent import Dialer, UrgentPages
 from cluster.page import PAGE_BYTES
@@ -228,7 +224,7 @@ class Pager:
 
 
 def run(config: dict[str, object]) -> None:
-    """Serve until the host says stop or hangs up."""
+    """Serve until the host says stop or hangs up; in `config` are fds and addresses."""
     control = socket.socket(fileno=int(str(config["control"])))
     dialer, source = None, None
     if config.get("source"):
@@ -267,14 +263,3 @@ def run(config: dict[str, object]) -> None:
         if pager.source is None and dialer is not None:
             dialer.start()
         again_s = pager.prepage(time.monotonic(), time.process_time())
-
-
-def main() -> None:
-    """Serve as the configuration says."""
-    goes_before_the_bulk()
-    run(json.loads(sys.argv[1]))
-    os._exit(0)  # nothing to unwind; views of memory would complain
-
-
-if __name__ == "__main__":
-    main()
