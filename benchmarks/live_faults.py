@@ -7,18 +7,20 @@ the register of runners, the clients' books, and the replay of all memory.
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import ray
-from faulty_host import Breakage, FaultyHost
+from crowd import Crowd
+from faulty_host import Breakage, faulty_from_now_on
 from register import Register
 
-import cluster.actors.cluster as cluster_module
 from cluster.actors.cluster import Cluster, wait_until_up
+from cluster.actors.reaper import MARK
 from cluster.actors.session import ray_session
 from cluster.inventory.demand import Constant
 from cluster.inventory.model import (
@@ -34,25 +36,50 @@ from cluster.inventory.model import (
     VmSpec,
 )
 from cluster.migration.spec import Result, Trigger
-from cluster.policy.messages import MigrationRequested
+from cluster.policy.messages import (
+    HostConnectRequested,
+    MaintenanceCancelled,
+    MaintenanceEnded,
+    MigrationRequested,
+    PowerOnRequested,
+)
 from cluster.policy.state import HostState, PowerState
 
-SILENCE_S_MAX = 90.0
+CALL_S_MAX = 90.0
 GIGABIT = 125e6
 HOSTS = ("esx-1", "esx-2", "esx-3")
+# Each that is lost ends its part; with the last of them the cluster does.
+VMS = ("vm-1", "vm-2", "vm-3", "vm-4")
+BUSY = "busy"
 _COMMANDS = ("Prepare", "SendDirty", "Stun", "SendState", "Commit", "Resume", "Unregister")
 _LATE = ("SendRemainder",)
+_ALL = (*_COMMANDS, *_LATE)
 # Row, what breaks, at which commands. A lost answer of a send fails it.
 FAULTS = (
-    ("F1", "cancel", (*_COMMANDS, *_LATE)),
-    ("F2", "kill source", (*_COMMANDS, *_LATE)),
-    ("F3", "kill destination", (*_COMMANDS, *_LATE)),
+    ("F1", "cancel", _ALL),
+    ("F2", "kill source", _ALL),
+    ("F3", "kill destination", _ALL),
+    ("F4", "kill center", _ALL),
     ("F5", "lose answer", ("Commit", "Resume", "Unregister")),
+    ("F5", "double", ("Prepare", "SendState", "Commit", "Resume", "Unregister")),
+    ("F5", "late", _ALL),
     ("F6", "kill pager", _LATE),
     ("F7", "lose answer", ("SendDirty", "SendState", "SendRemainder")),
-    ("F14", "stop center", ("Commit",)),
+    ("F7", "corrupt", ("SendDirty", "SendRemainder")),
+    ("F7", "truncate", ("SendDirty", "SendRemainder")),
+    ("F8", "fill store", ("Prepare", "SendDirty", "SendRemainder")),
+    ("F9", "busy guest", ("SendDirty",)),
+    ("F10", "second", _ALL),
+    ("F11", "power off", _ALL),
+    ("F12", "close destination", _ALL),
+    ("F13", "break network", _LATE),
+    ("F14", "stop center", _ALL),
 )
-KILLS = ("kill source", "kill destination")
+CASES = tuple((row, what, command) for row, what, commands in FAULTS for command in commands)
+# The VM's memory may be gone afterwards, or a host.
+KILLS = ("kill source", "kill destination", "power off")
+# What has to be there when the command comes, or waits for it.
+_BEFORE = ("kill pager", "corrupt", "truncate", "fill store", "break network", "busy guest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +94,14 @@ class Injection:
     @classmethod
     def drawn(cls, seed: int) -> "Injection":
         """Go through rows and commands in turn, so that each is met; the rest is drawn."""
-        cases = [(row, what, command) for row, what, commands in FAULTS for command in commands]
-        row, what, command = cases[seed % len(cases)]
+        row, what, command = CASES[seed % len(CASES)]
         rng = np.random.default_rng(seed)
         modes = (Mode.HYBRID, Mode.POSTCOPY)
         if command == "SendDirty":
-            modes = (Mode.HYBRID, Mode.PRECOPY)
+            modes = (Mode.HYBRID, Mode.PRECOPY, Mode.AUTO)
         elif command != "SendRemainder":
-            modes = (Mode.HYBRID, Mode.POSTCOPY, Mode.PRECOPY)
-        # A handler that has done its work is gone already.
-        after = what == "lose answer" or (what != "kill pager" and bool(rng.integers(2)))
+            modes = (Mode.HYBRID, Mode.POSTCOPY, Mode.PRECOPY, Mode.AUTO)
+        after = what in ("lose answer", "double") or (what not in _BEFORE and bool(rng.integers(2)))
         return cls(
             seed=seed,
             row=row,
@@ -90,22 +115,36 @@ class Injection:
         return f"seed {self.seed}: {self.row} {self.breakage.what} {place}"
 
 
-def scenario(port: int) -> Scenario:
-    """Three hosts with HA, one VM under clients that reports to the register."""
-    vm = VmSpec(
-        name="vm",
+def reporting_vm(name: str, port: int, *, host: str, pages_a_step: int) -> VmSpec:
+    """A VM under clients that reports to the register."""
+    params = {
+        "name": name,
+        "pages_a_step": pages_a_step,
+        "ramp_mib": 16,
+        "register_port": port,
+    }
+    return VmSpec(
+        name=name,
         memory_mib=32,
         cpu_mhz=2000.0,
         guest=GuestSpec(
             program="reporting_guest:Reporting",
             file=str(Path(__file__).with_name("reporting_guest.py")),
-            params=(("ramp_mib", 16), ("register_port", port)),
+            params=tuple(sorted(params.items())),
         ),
         demand=Constant(mhz=1000.0),
         clients=ClientsSpec(count=2, rate_hz=50.0),
-        host="esx-1",
+        host=host,
         seed=1,
     )
+
+
+def scenario(port: int) -> Scenario:
+    """Three hosts with HA, four VMs and one that writes faster than their cards carry."""
+    vms = [
+        reporting_vm(name, port, host=HOSTS[at % len(HOSTS)], pages_a_step=32)
+        for at, name in enumerate(VMS)
+    ]
     hosts = tuple(
         HostSpec(name=name, cpu_mhz=9600.0, memory_mib=1024, nic=Nic(rate_bytes_per_second=GIGABIT))
         for name in HOSTS
@@ -114,53 +153,51 @@ def scenario(port: int) -> Scenario:
         name="faults",
         duration_s=1.0,
         hosts=hosts,
-        vms=(vm,),
+        vms=(*vms, reporting_vm(BUSY, port, host=HOSTS[0], pages_a_step=192)),
         drs=DrsSettings(enabled=False),
         ha=HaSettings(enabled=True, failures_tolerated=0),
-        migration=MigrationSettings(stall_s_max=5.0),
+        migration=MigrationSettings(stall_s_max=5.0, checksum=True),
     )
 
 
 class Bench:
-    """A cluster of faulty hosts, and what was seen of it."""
+    """A cluster of faulty hosts, and what was seen of it.
+
+    Attributes:
+        lost: VMs whose memory is gone: what HA started in their place has not had their clients.
+    """
 
     def __init__(self) -> None:
-        self.register = Register()
-        cluster_module.Host = FaultyHost
-        self.cluster = Cluster.launch(scenario(self.register.port))
-        self.views: list = []
-        self.lost = False
-        wait_until_up(self.cluster, self.views.append)
-        self.cluster.begin()
+        self.lost: set[str] = set()
+        self._register = Register()
+        self._directory = tempfile.TemporaryDirectory(prefix="vmotion-faults-")
+        faulty_from_now_on()
+        database = Path(self._directory.name) / "vmotion.db"
+        # As `vmotion up` makes them: a host that is begun anew must find its name free.
+        cluster = Cluster.launch(scenario(self._register.port), database=database, detached=True)
+        self.crowd = Crowd(cluster, os.environ[MARK])
+        try:
+            wait_until_up(cluster, lambda _: None)
+            cluster.begin()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def spent(self) -> bool:
+        """Whether no VM is left whose memory is still the first."""
+        return self.lost.issuperset(VMS)
 
     def stop(self) -> None:
         """Take it down."""
-        self.cluster.stop()
-        self.register.__exit__()
+        self.crowd.cluster.stop()
+        self._register.__exit__()
+        self._directory.cleanup()
 
-    def look(self):
-        self.views.append(self.cluster.view())
-        return self.views[-1]
-
-    def until(self, true: Callable[[], object], what: str) -> None:
-        """Look until it is so.
-
-        Raises:
-            TimeoutError: If it does not become so.
-        """
-        end = time.monotonic() + SILENCE_S_MAX
-        while not true():
-            if time.monotonic() > end:
-                raise TimeoutError(f"waited in vain for {what}: {self.story()[-8:]}")
-            time.sleep(0.02)
-
-    def story(self) -> list[str]:
-        return [one.record.text for view in self.views for one in view.happened]
-
-    def where(self) -> str | None:
-        return next(
-            (host for _, host, power in self.look().vms if power is PowerState.ON and host), None
-        )
+    def forget(self) -> None:
+        """Keep no history: in a soak that must not be what grows."""
+        for history in (self.crowd.ended, self.crowd.story, self.crowd.problems):
+            history.clear()
 
     def inject(self, one: Injection) -> tuple[bool, list[str]]:
         """Break one migration; return whether it struck, and every law that does not hold.
@@ -168,93 +205,42 @@ class Bench:
         Raises:
             TimeoutError: If the cluster does not come to rest afterwards.
         """
-        source = self.where()
-        there = next(host for host in HOSTS if host != source and self.alive(host))
-        host = self.cluster.hosts[source]
-        armed = one.breakage
-        if armed.what == "stop center":
-            armed = Breakage(
-                what=armed.what, command=armed.command, after=armed.after, center_pid=self.center()
-            )
-        ray.get(host.arm.remote("vm", armed), timeout=SILENCE_S_MAX)
-        seen = len(self.views)
-        request = MigrationRequested(
-            vm="vm", destination=there, trigger=Trigger.USER, mode=one.mode
-        )
-        ray.get(self.cluster.center.request_migration.remote(request), timeout=SILENCE_S_MAX)
-        self.until(lambda: self.ended(seen), "its end")
-        self.until(self.at_rest, "rest")
-        outcome = self.ended(seen)[0].outcome
-        struck = armed.what == "kill source" and not self.alive(source)
-        if not struck and self.alive(source):
-            struck = ray.get(host.struck.remote("vm"), timeout=SILENCE_S_MAX)
-        happened = [one.record.what for view in self.views[seen:] for one in view.happened]
-        if outcome.result is Result.LOST or "restarted" in happened:
-            self.lost = True  # HA starts it anew: its memory is gone, and that is said
-        return struck, self.judge(outcome, seen, source, there)
-
-    def judge(self, outcome, seen: int, source: str, there: str) -> list[str]:
-        """Ask whoever is outside the cluster."""
-        wrong = [f"two runners of {vm}" for vm in self.register.two_runners()]
-        wrong += [text for view in self.views[seen:] for text in view.problems]
-        wrong += [
-            f"{one.mismatched_pages} pages differ"
-            for view in self.views[seen:]
-            for one in view.verified
-            if one.mismatched_pages
-        ]
-        at = self.where()
-        expected = {Result.COMPLETED: there, Result.ABORTED: source, Result.REFUSED: source}
-        wanted = expected.get(outcome.result)
-        if wanted is not None and at != wanted and self.alive(wanted):
-            wrong.append(f"{outcome.result.value}, and the VM is on {at}")
-        if not self.moves():
-            wrong.append("the VM stands still")
-        return wrong
-
-    def moves(self) -> bool:
-        """Whether the guest's reports go on."""
-        before = self.register.runs().get("vm")
-        end = time.monotonic() + 10.0
-        while time.monotonic() < end:
-            now = self.register.runs().get("vm")
-            if now is not None and (before is None or now.reports > before.reports + 3):
-                return True
-            time.sleep(0.02)
-        return False
-
-    def ended(self, seen: int) -> list:
-        self.look()
-        return [one for view in self.views[seen:] for one in view.ended]
-
-    def at_rest(self) -> bool:
-        """Nothing migrates, nothing is compared, and HA has restarted what was lost."""
-        view = self.look()
-        up = all(power is PowerState.ON and host for _, host, power in view.vms)
-        return up and not view.migrations and not view.verifying
-
-    def alive(self, name: str) -> bool:
-        host = next(host for host in self.views[-1].hosts if host.name == name)
-        return host.state is not HostState.NOT_RESPONDING
-
-    def center(self) -> int:
-        """Return the process of VirtualCenter."""
-        found = [
-            int(entry.name)
-            for entry in Path("/proc").glob("[0-9]*")
-            if _title(entry).startswith("ray::VirtualCenter") and _parent_is_ours(int(entry.name))
-        ]
-        if len(found) != 1:
-            raise LookupError(f"VirtualCenter's process: {found}")
-        return found[0]
+        crowd, cluster = self.crowd, self.crowd.cluster
+        view = crowd.until(self._all_up, "all hosts and VMs")
+        vm = BUSY if one.breakage.what == "busy guest" else self._next(one.seed)
+        source = next(host for name, host, _ in view.vms if name == vm)
+        # Killed or closed, it should take nobody else along.
+        crowds = {name: sum(at == name for _, at, _ in view.vms) for name in HOSTS}
+        there, third = sorted((name for name in HOSTS if name != source), key=crowds.__getitem__)
+        pid = ray.get(cluster.center.process.remote(), timeout=CALL_S_MAX)
+        armed = replace(one.breakage, center_pid=pid, third=third)
+        ray.get(cluster.hosts[source].arm.remote(vm, armed), timeout=CALL_S_MAX)
+        ended, told, wrong_before = len(crowd.ended), len(crowd.story), len(crowd.problems)
+        mismatched = crowd.mismatched_pages
+        wish = MigrationRequested(vm=vm, destination=there, trigger=Trigger.USER, mode=one.mode)
+        ray.get(cluster.center.request_migration.remote(wish), timeout=CALL_S_MAX)
+        crowd.until(lambda _: len(crowd.ended) > ended, "its end")
+        outcome = crowd.ended[ended].outcome
+        struck = self._struck(one, source, vm)
+        at = self._brought_to_rest(one, vm)
+        self.lost |= {name for name in (*VMS, BUSY) if self._lost_in(name, told)}
+        if outcome.result is Result.LOST or (struck and armed.what == "power off"):
+            self.lost.add(vm)
+        wrong = [f"two runners of {name}" for name in self._register.two_runners()]
+        wrong += crowd.problems[wrong_before:]
+        if crowd.mismatched_pages != mismatched:
+            wrong.append(f"{crowd.mismatched_pages - mismatched} pages differ")
+        wrong += self._misplaced(one, outcome.result, at, source, there, third, vm)
+        if not self._moves(vm):
+            wrong.append(f"{vm} stands still")
+        return struck, wrong
 
     def settle(self) -> list[str]:
         """Stop the clients and replay everything; a VM that HA restarted has new counters."""
-        books = self.cluster.settle()
-        audits = self.cluster.audit(books)
-        wrong = [f"two runners of {vm}" for vm in self.register.two_runners()]
-        for audit in audits:
-            if self.lost:
+        books, audits = self.crowd.settle()
+        wrong = [f"two runners of {vm}" for vm in self._register.two_runners()]
+        for book, audit in zip(books, audits, strict=True):
+            if book.vm in self.lost:
                 continue
             settled = audit.settlement
             wrong += [audit.error] if audit.error else []
@@ -263,47 +249,87 @@ class Bench:
             wrong += [f"{audit.mismatched_pages} pages"] if audit.mismatched_pages else []
         return wrong
 
+    # Inside.
 
-def _title(entry: Path) -> str:
-    try:
-        return (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-    except OSError:
-        return ""
+    def _next(self, seed: int) -> str:
+        left = [name for name in VMS if name not in self.lost]
+        return left[seed % len(left)]
 
+    def _struck(self, one: Injection, source: str, vm: str) -> bool:
+        try:
+            armed = self.crowd.cluster.hosts[source].disarm.remote(vm)
+            return bool(ray.get(armed, timeout=CALL_S_MAX))
+        except ray.exceptions.RayError:
+            return one.breakage.what == "kill source"
 
-def _parent_is_ours(pid: int) -> bool:
-    """Whether a process belongs to the Ray that this script started, by its session directory."""
-    from cluster.actors.reaper import MARK
+    def _brought_to_rest(self, one: Injection, vm: str) -> str | None:
+        """Undo what lasts, and return where the VM is when nothing moves any more."""
+        crowd = self.crowd
+        if one.breakage.what == "close destination":
+            for name in HOSTS:
+                crowd.follow(crowd.ask(MaintenanceCancelled(host=name)))
+                crowd.follow(crowd.ask(MaintenanceEnded(host=name)))
+        crowd.until(lambda view: not view.migrations and not view.verifying, "migrations to end")
+        if one.breakage.what == "power off":
+            view = crowd.until(lambda _: True, "VirtualCenter")
+            if any(name == vm and power is PowerState.OFF for name, _, power in view.vms):
+                crowd.follow(crowd.ask(PowerOnRequested(vm=vm)))
+        view = crowd.until(lambda view: all(_on(view, name) for name in (*VMS, BUSY)), "all VMs")
+        dead = [host.name for host in view.hosts if host.state is HostState.NOT_RESPONDING]
+        for name in dead:
+            crowd.follow(crowd.ask(HostConnectRequested(host=name)))
+        view = crowd.until(self._all_up, "all hosts")
+        crowd.cluster.find_again(dead)
+        return next(host for name, host, _ in view.vms if name == vm)
 
-    directory = os.environ.get(MARK, "")
-    try:
-        links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
-        mine = f"{MARK}={directory}".encode() in Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
+    def _all_up(self, view) -> bool:
+        hosts = all(host.state is HostState.CONNECTED for host in view.hosts)
+        return hosts and all(_on(view, name) for name in (*VMS, BUSY))
+
+    def _lost_in(self, vm: str, told: int) -> bool:
+        words = [text for what, text in self.crowd.story[told:] if what == "restarted"]
+        return any(f"{vm} " in f"{text} " for text in words)
+
+    def _misplaced(self, one, result, at, source, there, third, vm) -> list[str]:
+        """Compare what the migration said of itself with where the VM is."""
+        if vm in self.lost:
+            return []
+        expected = {Result.COMPLETED: there, Result.ABORTED: source, Result.REFUSED: source}
+        allowed = {expected[result]}
+        if one.breakage.what == "second":
+            allowed.add(third)
+        if one.breakage.what == "close destination":
+            allowed |= set(HOSTS)
+        return [] if at in allowed else [f"{result.value}, and {vm} is on {at}"]
+
+    def _moves(self, vm: str) -> bool:
+        """Whether the guest's reports go on."""
+        before = self._register.runs().get(vm)
+        end = time.monotonic() + 10.0
+        while time.monotonic() < end:
+            now = self._register.runs().get(vm)
+            if now is not None and (before is None or now.reports > before.reports + 3):
+                return True
+            time.sleep(0.02)
         return False
-    return mine or any(directory and link.startswith(directory) for link in links)
+
+
+def _on(view, vm: str) -> bool:
+    return any(
+        name == vm and host is not None and power is PowerState.ON for name, host, power in view.vms
+    )
 
 
 def inject_live(results: dict, wanted: int, save: Callable[[], None]) -> None:
-    """Inject that many more faults; each kill gets a cluster of its own, others share one."""
-    done = 0
+    """Try that many more faults; a cluster serves until its last VM is lost, or a law is broken."""
     with ray_session(None, namespace="faults"):
         bench: Bench | None = None
         try:
-            while done < wanted:
+            for _ in range(wanted):
                 one = Injection.drawn(results["next_live_seed"])
-                wrong: list[str] = []
                 bench = bench or Bench()
-                struck = False
-                try:
-                    struck, wrong = bench.inject(one)
-                    kills = one.breakage.what in KILLS
-                    if kills or wrong:
-                        wrong += bench.settle()
-                        bench.stop()
-                        bench = None
-                except (TimeoutError, LookupError, ray.exceptions.RayError) as error:
-                    wrong = [f"{type(error).__name__}: {error}"]
+                struck, wrong = injected(bench, one)
+                if wrong or bench.spent:
                     bench.stop()
                     bench = None
                 row = results["live"].setdefault(one.row, {"injections": 0, "violations": 0})
@@ -311,7 +337,6 @@ def inject_live(results: dict, wanted: int, save: Callable[[], None]) -> None:
                 row["violations"] += bool(wrong)
                 results["violations"] += [f"live, {one} : {text}" for text in wrong]
                 results["next_live_seed"] += 1
-                done += 1
                 mark = "struck" if struck else "passed by"
                 print(f"{one}: {mark} {wrong or ''}", file=sys.stderr, flush=True)
                 save()
@@ -322,3 +347,15 @@ def inject_live(results: dict, wanted: int, save: Callable[[], None]) -> None:
         finally:
             if bench is not None:
                 bench.stop()
+
+
+def injected(bench: Bench, one: Injection) -> tuple[bool, list[str]]:
+    """Inject, and settle everything if that was the cluster's last."""
+    struck, wrong = False, []
+    try:
+        struck, wrong = bench.inject(one)
+        if wrong or bench.spent:
+            wrong += bench.settle()
+    except (TimeoutError, LookupError, ray.exceptions.RayError) as error:
+        wrong.append(f"{type(error).__name__}: {error}")
+    return struck, wrong

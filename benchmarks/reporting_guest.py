@@ -31,11 +31,21 @@ class Reporting(KeyValue):
     period_s = 0.005
     replayable = True
 
-    def __init__(self, *, memory_bytes, seed=0, register_port=0, name="vm", ramp_mib=8):
+    def __init__(
+        self,
+        *,
+        memory_bytes,
+        seed=0,
+        register_port=0,
+        name="vm",
+        ramp_mib=8,
+        pages_a_step=_PAGES_A_STEP,
+    ):
         super().__init__(memory_bytes=memory_bytes, seed=seed, slots=_SLOTS)
         self.register_port = register_port
         self.name = name
         self.ramp_pages = ramp_mib * MIB // PAGE_BYTES
+        self.pages_a_step = pages_a_step
         self.steps = 0
 
     def layout(self):
@@ -46,14 +56,15 @@ class Reporting(KeyValue):
         self.ramp[:, 1:] = (np.arange(self.ramp_pages) % 251)[:, None] + 1
 
     def step(self, budget):
-        first = self.steps * _PAGES_A_STEP % self.ramp_pages
-        self.ramp[first : first + _PAGES_A_STEP, 0] += 1
+        first = self.steps * self.pages_a_step % self.ramp_pages
+        self.ramp[first : first + self.pages_a_step, 0] += 1
+        self.ramp[: max(0, first + self.pages_a_step - self.ramp_pages), 0] += 1
         self.steps += 1
         self._report()
 
     def replay(self, log):
         super().replay(log)
-        rounds, rest = divmod(self.steps * _PAGES_A_STEP, self.ramp_pages)
+        rounds, rest = divmod(self.steps * self.pages_a_step, self.ramp_pages)
         self.ramp[:, 0] = rounds % 256
         self.ramp[:rest, 0] = (rounds + 1) % 256
 

@@ -107,7 +107,7 @@ def soak(duration_s: float, out: Path | None) -> tuple[list[Sample], list[str], 
                 if one is None:
                     continue
                 struck, found = bench.inject(one)
-                bench.views[:-1] = []  # the history is ours, and must not be what grows
+                bench.forget()
                 wrong += [f"{one}: {text}" for text in found]
                 migrations += 1
                 faults += struck
@@ -191,6 +191,14 @@ def main() -> int:
             holds=not wrong,
             n=migrations,
             conditions=where,
+        ),
+        Claim(
+            claim="faults that struck",
+            value=faults,
+            unit="faults",
+            bar="at least 1",
+            holds=faults > 0,
+            n=migrations,
         ),
         *grown(samples),
     ]
