@@ -88,7 +88,7 @@ def test_eight_at_once_are_judged_by_the_link():
     one = line_rate.Transfer(
         memory_bytes=1 << 30, sent_bytes=1 << 30, busy_s=9.0, request_s=10.0, whole=True
     )
-    slower = replace(one, busy_s=10.0)
+    slower = replace(one, request_s=11.0)
     assert holding(line_rate.claims_of("unlimited", [one], [slower], 1024))[
         "eight at once over one"
     ]
