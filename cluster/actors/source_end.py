@@ -1,9 +1,6 @@
 """The source's end of a migration: carries out the machine's commands, and decides nothing."""
 
 import asyncio
-import contextlib
-import os
-import pickle
 import time
 
 import numpy as np
@@ -11,20 +8,19 @@ import ray
 from ray.exceptions import RayError
 
 from cluster.actors.center_line import CenterLine
+from cluster.actors.destination_line import DestinationLine
+from cluster.actors.giving_back import GivingBack
 from cluster.actors.local_vm import LocalVm, Power
-from cluster.actors.peer import PeerAddress, PeerFailed, Prepared, Switchover, connect
+from cluster.actors.outgoing import Outgoing
+from cluster.actors.peer import PeerFailed, Prepared, Switchover
 from cluster.actors.pulling import Waybill
 from cluster.actors.replies import Handle
 from cluster.actors.reports import MigrationProgress
 from cluster.actors.touching import StoreToucher, map_early
-from cluster.actors.verifying import compare_memory
-from cluster.actors.vm_link import VmGone, VmLink, VmRefused
-from cluster.actors.wire import PAYLOAD_BYTES_MAX
+from cluster.actors.vm_link import VmGone, VmRefused
 from cluster.inventory.model import Mode
-from cluster.memory.frozen import Frozen
-from cluster.memory.guest_memory import Pages, Runs, create_memory, map_memory, pages_of
+from cluster.memory.guest_memory import Pages, Runs, pages_of
 from cluster.memory.hashes import Hashes
-from cluster.memory.page_server import marks_bytes
 from cluster.memory.pagers import PagerFailed, PageServer, PageSource
 from cluster.memory.transfer import Batch, Outbox
 from cluster.migration.messages import (
@@ -61,9 +57,6 @@ _LISTEN_S = 1.0
 # The VM's own page is written for each request and touched first of all: it goes with the
 # state, like other devices' registers, and costs a flip no fault.
 _HEADER: Pages = np.zeros(1, dtype=np.int64)
-# Pages sent before the stun that are given back with each batch that arrives after it: 4 MiB,
-# whose hashes take a quarter of a millisecond.
-_ACROSS_AT_ONCE = 1024
 # Runs of touched pages that a preparation names; finer ones are joined.
 _RUNS_MAX = 1024
 
@@ -93,23 +86,15 @@ class SourceEnd:
         self._host = host
         self._destination = destination
         self._line = line
-        self._sending = sending
         self._store = store
-        # A byte a page: which ones the destination has fetched by itself.
-        nbytes = marks_bytes(spec.memory_pages)
-        self._fetched_fd = create_memory(f"{spec.vm}-fetched", nbytes)
-        marks = map_memory(self._fetched_fd, nbytes).flat
-        self._fetched = marks[: spec.memory_pages]
-        self._fetched_count = marks[-8:].view(np.uint64)
-        self._fetched_seen = 0
-        self._left_bytes = 0
+        self._outgoing = Outgoing(spec.vm, spec.memory_pages, sending)
         self._stunned_s = 0.0
         self._moved = (-1, -1, -1)
         self._outbox = Outbox(
             vm.tracker,
             pages_of(populated),
             spec.memory_pages,
-            self._fetched,
+            self._outgoing.fetched,
             checksummed=spec.checksum,
         )
         self._server: PageServer | None = None
@@ -117,12 +102,8 @@ class SourceEnd:
         self._preparing = False
         self._heard_s = 0.0
         self._there: Handle = None
-        self._frozen: Frozen | None = None
-        # Precopied pages that can be given back with the next batch, and who does it now.
-        self._across: Pages = np.empty(0, dtype=np.int64)
-        self._giving = asyncio.Lock()
-        self._closed = False
-        self._peer: VmLink | None = None
+        self._giving = GivingBack(vm, self._outbox, self._outgoing.fetched, hashed=spec.verify)
+        self._peer = DestinationLine(spec.id, destination)
         self._state = b""
 
     @property
@@ -166,7 +147,7 @@ class SourceEnd:
         """
         if self._preparing:
             return await self._listen(seq)
-        moved = (self._outbox.sent_bytes, self._left_bytes, int(self._fetched_count[0]))
+        moved = (self._outbox.sent_bytes, *self._outgoing.moved)
         if moved == self._moved:
             return None
         self._moved = moved
@@ -195,107 +176,40 @@ class SourceEnd:
         )
         if batch is None:
             return None, None
-        paced = self._sending.rate_bytes_per_second is not None
+        paced = self._outgoing.rate_bytes_per_second is not None
         if not paced:
             await self.leave(batch.wire_bytes)
         return Waybill(wire_bytes=batch.wire_bytes, paced=paced), batch
 
     def _packed_for(self, share: float | None) -> float | None:
         """Return the rate that packing has to beat; None packs nothing."""
-        rates = [rate for rate in (share, self._sending.rate_bytes_per_second) if rate is not None]
+        rates = [rate for rate in (share, self._outgoing.rate_bytes_per_second) if rate is not None]
         return min(rates) if rates and self.spec.compression else None
 
     async def leave(self, nbytes: int) -> None:
         """Return when the card would have sent so much; urgent pages had it before."""
-        now, fetched = time.monotonic(), int(self._fetched_count[0])
-        new, self._fetched_seen = fetched - self._fetched_seen, fetched
-        self._sending.accept(new * PAGE_BYTES, now=now)
-        await self._until_sent(nbytes, now)
-        self._left_bytes += nbytes
+        await self._outgoing.leave(nbytes)
 
     async def still_missing(self, pages: Pages) -> None:
-        """Owe these pages and no others, whatever was sent before: the remainder is repeated.
-
-        What the pager has asked for is not among them, and may not have come either: what is
-        across for sure is noted before.
-        """
-        async with self._giving:
-            await asyncio.get_running_loop().run_in_executor(None, self._begin_giving)
-            self._fetched[pages] = 0
-            self._outbox.owe_only(pages)
+        """Owe these pages and no others, whatever was sent before: the remainder is repeated."""
+        await self._giving.still_missing(pages)
 
     async def arrived(self, pages: Pages) -> None:
         """Give back pages of the remainder that the destination has, and some sent before them."""
-        async with self._giving:
-            if not self._closed:
-                await asyncio.get_running_loop().run_in_executor(None, self._give_back, pages)
-
-    def _begin_giving(self) -> Frozen:
-        """Note once what was across at the flip: all that is not owed yet."""
-        if self._frozen is None:
-            self._across = self._outbox.across()
-        return self._freeze()
-
-    def _give_back(self, pages: Pages) -> None:
-        frozen = self._begin_giving()
-        now, self._across = np.split(self._across, [min(_ACROSS_AT_ONCE, len(self._across))])
-        frozen.give_back(pages)
-        frozen.give_back(now)
+        await self._giving.arrived(pages)
 
     async def mismatched(self, noted: Hashes) -> int:
         """Return how many pages arrived otherwise than they were when the VM was stunned."""
-        async with self._giving:
-            return await asyncio.get_running_loop().run_in_executor(
-                None, lambda: compare_memory(self._freeze(), self.vm.populated(), noted)
-            )
-
-    def _freeze(self) -> Frozen:
-        if self._frozen is None:
-            self._frozen = Frozen(self.vm.memory, hashed=self.spec.verify)
-        return self._frozen
+        return await self._giving.mismatched(noted)
 
     def close(self) -> None:
         """Stop serving pages and hang up; safe to call twice."""
-        self._closed = True
-        if self._peer is not None:
-            self._peer.close()
-            self._peer = None
+        self._giving.close()
+        self._peer.close()
         if self._server is not None:
             self._server.end()
             self._server = None
-        if self._fetched_fd >= 0:
-            os.close(self._fetched_fd)
-            self._fetched_fd = -1
-
-    async def _say(self, kind: str, what: Switchover | Pages | None = None) -> None:
-        """Tell the destination, on the socket if it stands; safe to repeat.
-
-        Raises:
-            PeerFailed: If it could not do that.
-            ray.exceptions.RayError: If it is gone.
-        """
-        if self._peer is not None:
-            payload = pickle.dumps(what, protocol=pickle.HIGHEST_PROTOCOL)
-            if len(payload) <= PAYLOAD_BYTES_MAX:
-                try:
-                    await self._peer.ask(kind, payload)
-                    return
-                except VmRefused as error:
-                    raise PeerFailed(f"{kind}: {error}") from error
-                except VmGone:
-                    self._peer = None  # whether it was heard is not known: say it again
-        await self._destination.said.remote(self.spec.id, kind, what)
-
-    async def _goes_first(self, nbytes: int) -> None:
-        """Return when so much would have left ahead of the bulk, which has to wait for it."""
-        self._sending.accept(nbytes, now=time.monotonic())
-        if self._sending.rate_bytes_per_second is not None:
-            await asyncio.sleep(nbytes / self._sending.rate_bytes_per_second)
-
-    async def _until_sent(self, nbytes: int, began: float) -> None:
-        wait_s = self._sending.accept(nbytes, now=began) - time.monotonic()
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
+        self._outgoing.close()
 
     async def _do(self, command: Command) -> Answer:
         match command:
@@ -315,7 +229,7 @@ class SourceEnd:
             case Commit():
                 return await self._commit(command)
             case Resume():
-                await self._say("resume")
+                await self._peer.say("resume")
             case SendRemainder():
                 return await self._send_remainder(command)
             case Rollback():
@@ -348,7 +262,7 @@ class SourceEnd:
         self._there = prepared.there
         touched_bytes = PAGE_BYTES * sum(stop - first for first, stop in runs)
         touching = self._store.touch_for(touched_bytes)
-        await asyncio.gather(mapped, touching, self._reach(prepared.peer))
+        await asyncio.gather(mapped, touching, self._peer.reach(prepared.peer))
         if spec.mode is Mode.POSTCOPY:
             await self._announce()
         # Clients and VirtualCenter learn of the new place ahead of time: to take over an
@@ -376,23 +290,17 @@ class SourceEnd:
 
     async def _announce(self) -> None:
         owed = self._outbox.owed()
-        await asyncio.gather(self._say("announce", owed), self._goes_first(owed.nbytes))
-
-    async def _reach(self, peer: PeerAddress | None) -> None:
-        """Connect to the destination; without it the switchover takes Ray calls."""
-        if peer is not None and self._peer is None:
-            with contextlib.suppress(OSError, TimeoutError):
-                self._peer = await connect(peer)
+        await asyncio.gather(self._peer.say("announce", owed), self._outgoing.go_first(owed.nbytes))
 
     def _serve_pages(self) -> PageSource:
         """Start the process that serves single pages to the destination's pager."""
         if self._server is None or not self._server.alive:
             self._server = PageServer(
                 memory_fd=self.vm.memory_fd,
-                sent_fd=self._fetched_fd,
+                sent_fd=self._outgoing.fetched_fd,
                 pages=self.spec.memory_pages,
                 host=ray.util.get_node_ip_address(),
-                rate_bytes_per_second=self._sending.rate_bytes_per_second,
+                rate_bytes_per_second=self._outgoing.rate_bytes_per_second,
             )
         return self._server.wait_listening()
 
@@ -407,8 +315,8 @@ class SourceEnd:
             header = self._outbox.ahead(_HEADER)
             sent_bytes = new.nbytes + len(self._state) + header.wire_bytes
             await asyncio.gather(
-                self._say("finish", Switchover(state=self._state, missing=new, last=header)),
-                self._goes_first(sent_bytes),
+                self._peer.say("finish", Switchover(state=self._state, missing=new, last=header)),
+                self._outgoing.go_first(sent_bytes),
             )
             return Succeeded(
                 reply_to=command.seq,
@@ -421,11 +329,11 @@ class SourceEnd:
             await self._destination.pull.remote(self.spec.id)
         last = self._outbox.next_batch(_INLINE_BYTES_MAX)
         copied = time.monotonic()
-        saying = self._say("finish", Switchover(state=self._state, last=last))
+        saying = self._peer.say("finish", Switchover(state=self._state, last=last))
         if last is None:
             await saying
         else:  # it leaves this card while it arrives at the other one
-            await asyncio.gather(saying, self._until_sent(last.wire_bytes, scanned))
+            await asyncio.gather(saying, self._outgoing.sent(last.wire_bytes, scanned))
             copied = time.monotonic()
         self._outbox.confirm()
         return self._sent(command.seq, scanned - began, copied - scanned)
@@ -434,7 +342,7 @@ class SourceEnd:
         self._outbox.begin_remainder()
         await self._destination.pull_remainder.remote(self.spec.id)
         self._outbox.confirm()
-        fetched = int(self._fetched_count[0])
+        fetched = self._outgoing.fetched_pages
         return Succeeded(
             reply_to=command.seq,
             pages_sent=self._outbox.sent_pages + fetched,
