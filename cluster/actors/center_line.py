@@ -32,11 +32,13 @@ class CenterLine:
 
     def __init__(self) -> None:
         """Leads nowhere until `begin`."""
+        self._host = ""
         self._center: Handle = None
         self._link: VmLink | None = None
 
-    def begin(self, center: Handle) -> None:
-        """Lead to `center`, by Ray calls until `reach` has found a socket."""
+    def begin(self, host: str, center: Handle) -> None:
+        """Lead this host to `center`, by Ray calls until `reach` has found a socket."""
+        self._host = host
         self._center = center
 
     async def reach(self, address: PeerAddress) -> None:
@@ -47,9 +49,14 @@ class CenterLine:
             self._link = link
 
     async def prepared(self, migration: str, there: Handle) -> None:
-        """Tell of a VM that waits at its destination; VirtualCenter asks when it was away."""
+        """Tell of a VM that waits at its destination; VirtualCenter asks when it was away.
+
+        A commit follows soon: a socket that was given up is replaced now, while the VM still runs.
+        """
         with contextlib.suppress(RayError):
             await self._center.prepared.remote(migration, there)
+            if self._link is None:
+                await self.reach(await self._center.door.remote(self._host))
 
     def progressed(self, progress: MigrationProgress) -> None:
         """Tell of a migration's turn; nobody waits for the answer, and the next one is newer."""

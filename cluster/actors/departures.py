@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, RayError
 
 from cluster.actors.background import Background
 from cluster.actors.center_line import CenterLine
@@ -216,19 +217,17 @@ class Departures:
 
     async def _verify(self, end: SourceEnd, destination: Handle) -> None:
         """Keep the frozen memory until each page is known to have arrived as it was."""
-        spec, error, mismatched, served = end.spec, "", 0, None
+        spec = end.spec
+        found = Verification(migration=spec.id, vm=spec.vm, pages=0, mismatched_pages=0)
         try:
             noted, served = await destination.noted.remote(spec.id)
+            found = replace(found, served=served)
             if spec.verify:
                 mismatched = await end.mismatched(noted)
+                found = replace(found, pages=spec.memory_pages, mismatched_pages=mismatched)
+        except ActorDiedError:
+            why = f"{spec.destination} died before the memory was compared"
+            found = replace(found, uncompared=why)
         except RayError as lost:
-            error = f"{spec.destination} did not answer: {lost}"
-        found = Verification(
-            migration=spec.id,
-            vm=spec.vm,
-            pages=spec.memory_pages if spec.verify else 0,
-            mismatched_pages=mismatched,
-            served=served,
-            error=error,
-        )
+            found = replace(found, error=f"{spec.destination} did not answer: {lost}")
         self._courier.tell("verified", found)

@@ -128,7 +128,7 @@ class Host:
         """
         if self._door is None:
             self._center = center
-            self._line.begin(center)
+            self._line.begin(self._spec.name, center)
             self._door = Doorstep()
             await self._arrivals.open(ray.util.get_node_ip_address())
             self._work.spawn(self._schedule())

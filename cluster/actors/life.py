@@ -68,7 +68,8 @@ class Life:
         self._zero_s = time.monotonic() - known.now_s - max(0.0, time.time() - known.unix_s)
         self._woken = asyncio.Event()
         self.chronicle = Chronicle(journal)
-        self.carrier = Carrier(known.center, self.feed, self.now, CenterDoor(self.commit))
+        self.door = CenterDoor(self.commit)
+        self.carrier = Carrier(known.center, self.feed, self.now, self.door)
         self.licences = LicenceLink(known.center, self.feed, self.problem)
         if self.resumes:
             self.work.spawn(self._resume())

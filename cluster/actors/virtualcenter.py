@@ -19,6 +19,7 @@ from cluster.actors.awakening import Awakening
 from cluster.actors.background import Background
 from cluster.actors.chronicle import Kind
 from cluster.actors.life import Life
+from cluster.actors.peer import PeerAddress
 from cluster.actors.priority import goes_first
 from cluster.actors.replies import CenterDown, Handle, Place
 from cluster.actors.reports import HostSample, MigrationProgress, Verification
@@ -222,6 +223,10 @@ class VirtualCenter:
     async def commit(self, migration: str, epoch: int) -> str:
         """The commit point: return "" when the destination owns the VM now, or why not."""
         return self._living.commit(migration, epoch)
+
+    async def door(self, host: str) -> PeerAddress:
+        """Return where a host can ask for commits without Ray, once."""
+        return await self._living.door.expect(host)
 
     async def owned(self, host: str, vms: Sequence[tuple[str, int]]) -> list[str]:
         """Return which of these (VM, epoch) that host may run."""

@@ -16,6 +16,15 @@ class Center:
     def __init__(self):
         self.asked = []
         self.commit = SimpleNamespace(remote=self._commit)
+        self.prepared = SimpleNamespace(remote=self._prepared)
+        self.door = SimpleNamespace(remote=self._address)
+        self.doors = None
+
+    async def _prepared(self, migration, there):
+        pass
+
+    async def _address(self, host):
+        return await self.doors.expect(host)
 
     async def _commit(self, migration, epoch):
         self.asked.append((migration, epoch))
@@ -29,7 +38,7 @@ def asked(serve):
     async def main():
         door = await PeerDoor.open("127.0.0.1")
         line = CenterLine()
-        line.begin(center)
+        line.begin("esx-1", center)
         try:
             await line.reach(door.expect("esx-1", serve))
             return await asyncio.wait_for(line.commit("m1", 3), 30)
@@ -71,7 +80,7 @@ def test_without_a_socket_it_is_a_call():
 
     async def main():
         line = CenterLine()
-        line.begin(center)
+        line.begin("esx-1", center)
         door = await PeerDoor.open("127.0.0.1")
         address = door.expect("esx-1", None)
         door.close()
@@ -80,3 +89,39 @@ def test_without_a_socket_it_is_a_call():
 
     assert asyncio.run(main()) == "refused by a call"
     assert center.asked == [("m1", 3)]
+
+
+def test_a_line_that_was_given_up_is_back_for_the_next_migration():
+    """VirtualCenter stood still for longer than a guest should wait."""
+    center, silent = Center(), True
+
+    async def serve(kind, payload):
+        if silent:
+            await asyncio.sleep(60)
+        return b""
+
+    async def main():
+        nonlocal silent
+        door = await PeerDoor.open("127.0.0.1")
+        center.doors = SimpleNamespace(expect=_async(lambda host: door.expect(host, serve)))
+        line = CenterLine()
+        line.begin("esx-1", center)
+        try:
+            await line.reach(door.expect("esx-1", serve))
+            first = await line.commit("m1", 3)
+            silent = False
+            await line.prepared("m2", None)
+            return first, await line.commit("m2", 4)
+        finally:
+            line.close()
+            door.close()
+
+    assert asyncio.run(main()) == ("refused by a call", "")
+    assert center.asked == [("m1", 3)]
+
+
+def _async(function):
+    async def called(*arguments):
+        return function(*arguments)
+
+    return called
