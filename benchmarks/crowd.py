@@ -64,7 +64,8 @@ def crowd(name: str, *, hosts: int, vms: int, memory_mib: int, rate_hz: float) -
             for i in range(vms)
         ),
         drs=DrsSettings(enabled=False),
-        migration=MigrationSettings(probe_interval_s=0.005),
+        # None stands by: each process that is left over would be one of them.
+        migration=MigrationSettings(probe_interval_s=0.005, standby_processes=0),
     )
 
 

@@ -5,6 +5,7 @@ seeds after the last ones. Each failure names the command that replays it.
 
     python benchmarks/faults.py --simulated 1000000 --resume
     python benchmarks/faults.py --live 100 --resume
+    python benchmarks/faults.py --live 1 --first 22   # that seed again
     python benchmarks/faults.py --table            # write the table anew from the results
     python benchmarks/faults.py --quick --json
 """
@@ -102,6 +103,12 @@ def main() -> int:
     parser = arguments(__doc__ or "")
     parser.add_argument("--simulated", type=int, default=0, metavar="N")
     parser.add_argument("--live", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--first",
+        type=int,
+        metavar="SEED",
+        help="where live injections begin: one again with --live 1",
+    )
     parser.add_argument("--resume", action="store_true", help="add to the results so far")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -118,6 +125,8 @@ def main() -> int:
     if options.live:
         from live_faults import inject_live
 
+        if options.first is not None:
+            results["next_live_seed"] = options.first
         inject_live(results, options.live, lambda: save(results, path))
     for text in results["violations"]:
         print(text)
