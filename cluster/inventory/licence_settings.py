@@ -33,14 +33,20 @@ def licence_settings(draft: Draft) -> LicenceSettings:
 def _read(draft: Draft, name: str, file: str | None) -> str | None:
     if file is None:
         return None
-    path = Path(draft.shelf.directory) / Path(file).expanduser()
     try:
+        path = Path(draft.shelf.directory) / Path(file).expanduser()
         if path.stat().st_size > FILE_BYTES_MAX:
             draft.findings.add(("licences", name), f"{shown(file)} is too large", "another file")
             return None
         return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+    except (OSError, ValueError, RuntimeError) as error:
+        match error:
+            case OSError():
+                why = error.strerror
+            case RuntimeError():  # pathlib's word for `~name` of nobody
+                why = "there is no such home directory"
+            case _:
+                why = "it is no text"
         draft.findings.add(
             ("licences", name), f"{shown(file)} cannot be read: {why}", "a readable file"
         )
