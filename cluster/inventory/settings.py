@@ -23,9 +23,13 @@ def with_settings(
         table, *keys = name.split(".")
         found = changed.setdefault(table, {})
         tables = found if isinstance(found, list) else [found]
-        named = [one for one in tables if isinstance(one, dict) and one.get("name") == keys[0]]
-        if named and len(keys) > 1:
-            tables, keys = named, keys[1:]
+        names = [one.get("name") for one in tables if isinstance(one, dict)]
+        fits = [one for one in names if isinstance(one, str) and name.startswith(f"{table}.{one}.")]
+        if fits:
+            # Names may have dots of their own: of `web` and `web.lab` the longer is meant.
+            meant = max(fits, key=len)
+            tables = [one for one in tables if isinstance(one, dict) and one.get("name") == meant]
+            keys = name.removeprefix(f"{table}.{meant}.").split(".")
         for one in tables:
             if not isinstance(one, dict):
                 findings.add((table,), "is no table", f"a table to set {name} in")
