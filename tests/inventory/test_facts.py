@@ -153,6 +153,8 @@ kind = "licence-server-back"
 # Mistakes: the spoiled part, the key, and words of the message.
 OF_HOSTS = {
     "unknown feature": ('features = ["vmotoin"]', "features[0]", "did you mean vmotion"),
+    "card of a truth": ("nic = true", "nic", "unlimited"),
+    "unusable fault domain": ('fault_domain = "a/b"', "fault_domain", "no usable name"),
     "no sockets": ("sockets = 0", "sockets", "at least 1"),
     "unknown card": (
         NETWORKS.replace('nics = ["vmnic0"]', 'nics = ["vmnic2"]'),
@@ -163,6 +165,11 @@ OF_HOSTS = {
         NETWORKS.replace('nics = ["vmnic1"]', 'nics = ["vmnic0"]'),
         "switch.vSwitch1.nics[0]",
         "another switch",
+    ),
+    "unusable label": (
+        NETWORKS.replace('"Production"', '"Pro/duction"'),
+        "switch.vSwitch0.port_group[0].label",
+        "no usable name",
     ),
     "unknown network": (
         NETWORKS.replace('"VM Network"', '"VM Netwrk"'),

@@ -108,6 +108,12 @@ SPOILED = {
         "vm.web.params.x",
         "a list of those",
     ),
+    "parameter that is no number": (
+        "demand",
+        "params = {x = nan}\ndemand",
+        "vm.web.params.x",
+        "a list of those",
+    ),
     "unknown guest": ("demand", 'guest = "ilde"\ndemand', "vm.web.guest", "did you mean idle"),
     "unknown parameter": ("demand", "params = {x = 1}\ndemand", "vm.web.params.x", "no parameters"),
     "samples too rare": ("duration_s", "sample_s = 90\nduration_s", "scenario.sample_s", "longer"),
@@ -179,6 +185,12 @@ APPENDED = {
         '[[vm]]\nname = "big"\nhost = "tiny"\nmemory_mib = 64\ncpu_mhz = 1\ndemand = 1',
         "vm.big.host",
         "it has 8",
+    ),
+    "VM on too slow a host": (
+        '[[host]]\nname = "slow"\ncpu_mhz = 100\nmemory_mib = 99\n'
+        '[[vm]]\nname = "v"\nhost = "slow"\nmemory_mib = 64\ncpu_mhz = 200\ndemand = 1',
+        "vm.v.host",
+        "slow does not have 200 MHz (it has 100)",
     ),
     "network on another host": (
         '[[host]]\nname = "dmz"\ncpu_mhz = 4000\nmemory_mib = 99\nnetworks = ["dmz"]\n'
@@ -292,6 +304,11 @@ def test_a_problem_is_one_line_whatever_was_in_the_file(problems_of, right):
     for problem in problems_of(nasty):
         assert str(problem).isprintable()
         assert 400 > len(str(problem))
+
+
+def test_a_table_that_is_a_number_is_no_table(problems_of, right):
+    (problem,) = problems_of(f"drs = 3\n{right}")
+    assert ("drs", "3 is not a table", 1) == (problem.key, problem.wrong, problem.line)
 
 
 def test_thousands_of_mistakes_are_cut_short(problems_of, right):

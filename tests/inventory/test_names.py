@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.inventory.names import is_label, is_name, matching, nearest, slug, suggestion
+from cluster.inventory.names import (
+    COMPARED_MAX,
+    is_label,
+    is_name,
+    matching,
+    nearest,
+    slug,
+    suggestion,
+)
 
 
 @pytest.mark.parametrize("name", ["a", "web-3", "Esx_1.dc2", "9", "a" * 63])
@@ -58,3 +66,9 @@ def test_without_a_near_name_the_known_ones_are_listed():
     assert "known: a, b" == suggestion("zzz", ("a", "b"))
     assert "there are none" == suggestion("zzz", ())
     assert suggestion("zzz", tuple("abcdefghijklmnop")).endswith("l and 4 more")
+
+
+def test_of_very_many_names_only_the_first_are_compared():
+    names = [f"v{number}" for number in range(COMPARED_MAX)]
+    assert () == nearest("database", [*names, "database"])
+    assert ("database",) == nearest("database", [*names[1:], "database"])

@@ -26,7 +26,25 @@ class Plain:
 class Bare(Guest):
     pass
 
+class Mixed(somewhere_that_is_not_here.Timed, Guest):
+    pass
+
+@somewhere_that_is_not_here.registered
+class Marked(Guest):
+    pass
+
+class Foreign(somewhere_that_is_not_here.Other):
+    pass
+
+class Ordinary(Guest):
+    def __init__(self, memory_bytes, start, step=1):
+        pass
+
 Made = type("Made", (Guest,), {{}})
+
+if Made:
+    class Inner(Guest):
+        pass
 """
 
 
@@ -89,7 +107,17 @@ def test_a_program_that_cannot_be_had_is_noted(guest_file, guest, key, says):
     assert says in wrong[key]
 
 
-@pytest.mark.parametrize("guest", ["own.py:Made", "open.py:somewhere_that_is_not_here"])
+@pytest.mark.parametrize(
+    "guest",
+    [
+        "own.py:Made",
+        "own.py:Inner",
+        "own.py:Mixed",
+        "own.py:Marked",
+        "own.py:Foreign",
+        "open.py:somewhere_that_is_not_here",
+    ],
+)
 def test_what_only_running_the_file_can_tell_is_left_to_the_vm(guest_file, guest):
     assert {} == _check(guest, {"anything": 1}, guest_file)[1]
 
@@ -110,6 +138,12 @@ def test_parameters_of_a_class_in_a_file_are_compared_with_its_init(guest_file, 
     assert "did you mean step" in wrong["params.stpe"]
     assert "is given by the VM" in wrong["params.seed"]
     assert "is missing" in wrong["params.start"]
+
+
+def test_parameters_that_may_be_given_by_position_are_known_by_name_too(guest_file):
+    assert {} == _check("own.py:Ordinary", {"start": 1, "step": 2}, guest_file)[1]
+    _, wrong = _check("own.py:Ordinary", {}, guest_file)
+    assert {"params.start"} == set(wrong)
 
 
 def test_a_class_that_takes_anything_takes_anything(guest_file):

@@ -152,3 +152,14 @@ def test_a_missing_file_and_an_unknown_ending_are_refused(tmp_path):
         read_trace(tmp_path / "t.csv")
     with pytest.raises(TraceError, match="no known kind"):
         read_trace(tmp_path / "t.xlsx")
+
+
+def test_an_empty_column_of_an_npz_is_refused(tmp_path):
+    np.savez(tmp_path / "t.npz", a=np.array([]), b=np.array([1.0]))
+    with pytest.raises(TraceError, match=r'column "a" of t\.npz is empty'):
+        read_trace(tmp_path / "t.npz").values("a")
+
+
+def test_an_array_of_an_npz_that_is_no_table_is_left_out(tmp_path):
+    np.savez(tmp_path / "t.npz", cube=np.zeros((2, 2, 2)), scale=np.array(3.0), b=np.array([1.0]))
+    assert ["b"] == list(read_trace(tmp_path / "t.npz").series)
