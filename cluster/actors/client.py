@@ -10,7 +10,8 @@ import time
 
 from ray.exceptions import RayError
 
-from cluster.actors.replies import Answered, Handle, Moved, NotHere, Place
+from cluster.actors.replies import Answered, Handle, Moved, NotHere, Place, Reply
+from cluster.actors.request_line import RequestLine
 
 _PAUSE_S = 0.01
 # Without any answer for this long the VM counts as unreachable.
@@ -36,8 +37,8 @@ class VmClient:
         self._vm = vm
         self._client = client
         self._center = center
-        self._handle: Handle = None
-        self._next: Handle = None
+        self._line: RequestLine | None = None
+        self._next: RequestLine | None = None
         self._number = 0
         self.epoch = 0
         self.born = 0
@@ -45,7 +46,7 @@ class VmClient:
 
     def forget_place(self) -> None:
         """Ask VirtualCenter for the VM's place before the next call."""
-        self._handle = None
+        self._follow(None)
 
     async def call(self, payload: object) -> object:
         """Have the guest do one request, exactly once; wait through a migration.
@@ -57,19 +58,19 @@ class VmClient:
         self._number += 1
         heard_s = time.monotonic()
         while True:
-            if self._handle is None:
-                await self._locate()
-            reply = await self._ask(payload)
+            line = self._line or await self._locate()
+            reply = await self._ask(line, payload)
             match reply:
                 case Answered():
                     self.epoch, self.on_the_move = reply.epoch, reply.moving
+                    line.open()  # who asks once asks again
                     self._expect(reply.then)
                     return reply.answer
                 case Moved(to=to):
-                    self._handle = to
+                    self._follow(to)
                     heard_s = time.monotonic()
                 case NotHere():
-                    self._handle = None
+                    self._follow(None)
                     if time.monotonic() - heard_s > _SILENCE_S_MAX:
                         raise TimeoutError(f"{self._vm} has not answered: {reply.reason}")
                     await asyncio.sleep(_PAUSE_S)
@@ -81,25 +82,21 @@ class VmClient:
             VmOff: If VirtualCenter says so.
         """
         while True:
-            if self._handle is None:
-                await self._locate()
+            line = self._line or await self._locate()
             try:
-                await self._handle.watch.remote()
+                await line.vm.watch.remote()
                 return
             except RayError:
-                self._handle = None
+                self._follow(None)
                 await asyncio.sleep(_PAUSE_S)
 
-    async def _ask(self, payload: object) -> Answered | Moved | NotHere:
+    async def _ask(self, line: RequestLine, payload: object) -> Reply:
         try:
-            reply: Answered | Moved | NotHere = await self._handle.request.remote(
-                self._client, self._number, payload
-            )
+            return await line.ask(self._number, payload)
         except RayError as error:
             return NotHere(reason=f"its process is gone ({type(error).__name__})")
-        return reply
 
-    async def _locate(self) -> None:
+    async def _locate(self) -> RequestLine:
         """Ask VirtualCenter, again while it is away.
 
         Raises:
@@ -117,11 +114,28 @@ class VmClient:
                 continue
             if found is None:
                 raise VmOff(f"{self._vm} is off")
-            self._handle, self.epoch, self.born = found.vm, found.epoch, found.born
-            return
+            self.epoch, self.born = found.epoch, found.born
+            self._line = RequestLine(found.vm, self._client)
+            return self._line
 
     def _expect(self, then: Handle | None) -> None:
-        """Warm the handle to the next place: a first call through it costs milliseconds."""
-        if then is not None and then != self._next:
-            then.warm.remote()
-        self._next = then
+        """Open a line to the next place: a first call through a handle costs milliseconds."""
+        if then is not None and (self._next is None or then != self._next.vm):
+            self._expect_nothing()
+            self._next = RequestLine(then, self._client)
+            self._next.open()
+
+    def _expect_nothing(self) -> None:
+        if self._next is not None:
+            self._next.close()
+            self._next = None
+
+    def _follow(self, to: Handle | None) -> None:
+        """Ask there from now on; None: ask VirtualCenter where."""
+        if self._line is not None:
+            self._line.close()
+        if to is not None and self._next is not None and to == self._next.vm:
+            self._line, self._next = self._next, None
+            return
+        self._expect_nothing()
+        self._line = None if to is None else RequestLine(to, self._client)

@@ -29,7 +29,7 @@ Serve = Callable[[str, bytes], Awaitable[bytes]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerAddress:
-    """Where a migration's destination, or VirtualCenter, listens, and the one-time key that opens it."""
+    """Where a destination, VirtualCenter or a VM listens, and the one-time key that opens it."""
 
     host: str
     port: int
@@ -70,7 +70,10 @@ class Switchover:
 
 
 class PeerDoor:
-    """The listening side: one socket a host, one key a migration; VirtualCenter's has one a host."""
+    """The listening side: one socket a host, one key a migration.
+
+    VirtualCenter's has one key a host, a VM's one a client.
+    """
 
     def __init__(self, server: asyncio.Server, host: str) -> None:
         self._server = server
@@ -88,6 +91,11 @@ class PeerDoor:
         )
         doors.append(cls(server, host))
         return doors[0]
+
+    @property
+    def guests(self) -> int:
+        """How many connections there are."""
+        return len(self._writers)
 
     def expect(self, whose: str, serve: Serve) -> PeerAddress:
         """Let a migration's source, or a host, in; hand what it says to `serve`, frame after frame.

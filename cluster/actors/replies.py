@@ -28,9 +28,9 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """Not done here; ask there."""
+    """Not done here; ask there: None is where the last answer said that the VM would be."""
 
-    to: Handle
+    to: Handle | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

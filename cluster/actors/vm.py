@@ -10,8 +10,10 @@ import os
 import socket
 
 from cluster.actors.control_page import ControlPage
+from cluster.actors.peer import PeerAddress
 from cluster.actors.priority import goes_second
 from cluster.actors.replies import Birth, Handle, Reply
+from cluster.actors.request_line import RequestDoor
 from cluster.actors.vcpu import Call, Vcpu
 from cluster.actors.wire import encode, receive_with_fds, send_with_fds
 from cluster.guests.base import Guest
@@ -32,6 +34,7 @@ class Vm:
         self._born = asyncio.Event()
         self._vcpu: Vcpu | None = None
         self._leaving = asyncio.Event()
+        self._door = RequestDoor(self.request)
 
     async def stand_by(self) -> None:
         """Return when this process is given its VM; who waits here learns of its end at once."""
@@ -79,11 +82,9 @@ class Vm:
         """Return when this VM is about to move."""
         await self._leaving.wait()
 
-    async def warm(self) -> int:
-        """Answer with the epoch; a client's first call to a new place costs milliseconds."""
-        if self._birth is None:
-            raise RuntimeError("a client before start()")
-        return self._birth.epoch
+    async def door(self, client: str) -> PeerAddress | None:
+        """Return where this client can make its requests without Ray; None if there is no room."""
+        return await self._door.expect(client)
 
     async def process(self) -> int:
         """Answer with the process's id."""
