@@ -180,14 +180,17 @@ def _chain_violations(plan: Plan, snapshot: Snapshot) -> tuple[Violation, ...]:
     moving = {vm for vm, _ in snapshot.in_flight}
     for action in sorted(plan.actions, key=lambda a: (a.start_s, a.order)):
         move = action.move
-        if not (0 <= move.vm < len(snapshot.vms) and 0 <= move.destination < len(snapshot.hosts)):
+        hosts = range(len(snapshot.hosts))
+        if not (
+            0 <= move.vm < len(snapshot.vms) and move.source in hosts and move.destination in hosts
+        ):
             text = f"action {action.order} names an unknown VM or host"
             found.append(
                 Violation(rule="action", vms=(), hosts=(), message=text, at_s=action.start_s)
             )
             continue
         at = where.get(move.vm, int(snapshot.placement[move.vm]))
-        if move.source != at or move.source < 0:
+        if move.source != at:
             found.append(
                 _violation("action", snapshot, action, move.source, "is not on its source")
             )

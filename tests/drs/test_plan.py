@@ -42,10 +42,33 @@ def test_a_good_plan_has_no_violation():
         ([(0, 0, 2, 0, 5), (0, 2, 1, 3, 6)], "action"),
         ([(0, 0, 2, 5, 3)], "action"),
         ([(9, 0, 2, 0, 5)], "action"),
+        ([(0, 9, 2, 0, 5)], "action"),
+        ([(0, 0, 9, 0, 5)], "action"),
     ],
 )
 def test_a_bad_plan_is_found_out(moves, rule):
     assert rule in {v.rule for v in plan(*moves).check(snapshot())}
+
+
+def test_a_vm_that_is_migrating_already_is_not_for_a_plan():
+    (violation,) = plan((0, 0, 2, 0, 5)).check(snapshot(in_flight=[("a", "h2")]))
+    assert "is already migrating" in violation.message
+
+
+@pytest.mark.parametrize("state", [HostState.NOT_RESPONDING, HostState.STANDBY])
+def test_no_vm_leaves_a_host_that_does_not_answer(state):
+    states = [state, HostState.CONNECTED, HostState.CONNECTED]
+    (violation,) = plan((0, 0, 2, 0, 5)).check(snapshot(host_states=states))
+    assert ("host", "h0") == (violation.rule, *violation.hosts)
+
+
+def test_a_vm_on_its_way_takes_room_where_it_goes_and_once_where_it_has_arrived():
+    """h2 has room for b beside a in flight (4 + 4), and none for c (8)."""
+    flying = snapshot(in_flight=[("a", "h2")])
+    assert () == plan((1, 0, 2, 0, 5)).check(flying)
+    assert ["capacity"] * 2 == [v.rule for v in plan((2, 1, 2, 0, 5)).check(flying)]
+    arrived = snapshot(in_flight=[("c", "h1")])
+    assert () == plan((0, 0, 2, 0, 5)).check(arrived)
 
 
 def test_room_is_free_once_the_vm_before_has_left():
