@@ -45,6 +45,15 @@ def test_without_shares_a_vm_gets_what_is_left():
     assert pytest.approx([7, 1.5, 1.5]) == divvy(10, [7, 2, 5], [0, 0, 0], [INF] * 3, [1, 0, 0])
 
 
+def test_without_shares_reservations_that_do_not_fit_shrink_to_what_there_is():
+    """4 for a reservation of 6 without shares, and a neighbour with shares and none."""
+    assert pytest.approx([4, 0]) == divvy(4, [6, 5], [6, 0], [INF, INF], [0, 1])
+
+
+def test_without_shares_a_vm_gets_nothing_beside_one_that_takes_all():
+    assert pytest.approx([0, 4]) == divvy(4, [6, 5], [0, 0], [INF, INF], [0, 1])
+
+
 def test_no_vms_and_no_capacity():
     assert [] == divvy(10, [], [], [], []).tolist()
     assert [0.0] == divvy(0, [5], [1], [INF], [1]).tolist()

@@ -33,6 +33,11 @@ def test_resources_are_combined_by_their_quadratic_mean():
     assert imbalance(snapshot, Policy(weights={"cpu_mhz": 1.0})) == pytest.approx(0.2)
 
 
+def test_weights_of_resources_that_are_not_there_count_all_alike():
+    snapshot = Snapshot.build(["a", "b"], ["x", "y"], [10, 10], [[6, 5], [2, 5]], [0, 1])
+    assert imbalance(snapshot, Policy()) == imbalance(snapshot, Policy(weights={"disk": 1.0}))
+
+
 def test_a_host_in_standby_does_not_count():
     snapshot = cluster(
         [5, 5, 0], [0, 1, 2], host_states=[HostState.CONNECTED] * 2 + [HostState.STANDBY]

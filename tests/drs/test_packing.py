@@ -1,8 +1,10 @@
 """Power management by headroom: who is relieved, who wakes, who stands by."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from drs import HostState, Policy, Snapshot, StepBudget
+from drs import HostState, PlanStatus, Policy, Reason, Snapshot, StepBudget
 from drs.manage import PowerRequest, manage
 from drs.packing import Headroom, pack
 from drs.rules import Affinity
@@ -43,6 +45,22 @@ def test_a_host_is_powered_on_only_where_nobody_has_room():
     plan = packed(cluster([0, 0, 1], [800.0, 190.0, 800.0], [ON, ON, OFF]))
     assert ("h2",) == plan.power_on
     assert [0, 2, 1] == plan.after.tolist()
+
+
+def test_a_full_host_keeps_what_nobody_can_take():
+    alone = cluster([0, 0], [600.0, 390.0], [ON])
+    assert [0, 0] == packed(alone).after.tolist()
+    forbidden = cluster([0, 0], [600.0, 390.0], [ON, OFF], allowed=[[True, False]] * 2)
+    plan = packed(forbidden)
+    assert ((), [0, 0]) == (plan.power_on, plan.after.tolist())
+
+
+def test_a_vm_on_its_way_takes_memory_where_it_goes():
+    """h1 has 900 of its 1000 MiB in use: with v0 on its way there is no room for v1."""
+    free = cluster([0, 0, *[1] * 9], [500.0, 50.0, *[10.0] * 9], [ON, ON])
+    band = {"hosts_on_min": 2, "high_ratio": 0.3, "target_ratio": 0.9}
+    assert 1 == packed(free, **band).after[1]
+    assert 0 == packed(replace(free, in_flight=((0, 1),)), **band).after[1]
 
 
 def test_the_emptiest_host_stands_by_when_the_others_carry_its_vms():
@@ -89,6 +107,43 @@ def test_a_managed_pass_orders_the_moves_and_says_why():
         one.sentence for one in plan.recommendations
     ]
     assert [(0, 1)] == [(a.move.source, a.move.destination) for a in plan.actions]
+
+
+def passed(snapshot, power=None, **policy):
+    return manage(
+        snapshot,
+        Policy(cooldown_s=0.0, **policy),
+        power or request(snapshot),
+        now=0.0,
+        rng=np.random.default_rng(0),
+        budget=StepBudget(steps=100),
+    )
+
+
+def request(snapshot):
+    return PowerRequest(deviation_mhz=np.zeros(len(snapshot.vms)), headroom=Headroom(**BAND))
+
+
+def test_a_managed_pass_fills_a_host_that_it_powers_on():
+    plan = passed(cluster([0, 0, 1], [800.0, 190.0, 800.0], [ON, ON, OFF]))
+    assert (("h2",), ()) == (plan.power_on, plan.stand_by)
+    (told,) = plan.recommendations
+    assert (Reason.POWER, 2) == (told.reason, told.move.destination)
+    assert "Move v1 from h0 to h2: h0 has too little headroom." == told.sentence
+
+
+def test_a_host_that_is_to_be_empty_comes_before_power():
+    """h1 could stand by; that waits until v0 has left h0, and not while somebody moves it already."""
+    leaving = cluster([0, 1, 2], [10.0, 10.0, 500.0], [HostState.ENTERING_MAINTENANCE, ON, ON])
+    plan = passed(leaving)
+    assert ([Reason.MAINTENANCE], ()) == ([r.reason for r in plan.recommendations], plan.stand_by)
+    moved = replace(leaving, in_flight=((0, 2),))
+    assert ("h1",) == passed(moved).stand_by
+
+
+def test_power_is_not_managed_in_a_cluster_that_cannot_be_read():
+    plan = passed(cluster([0, 1, 1], [100.0, -1.0, 300.0], [ON, ON]))
+    assert (PlanStatus.INVALID, ()) == (plan.status, plan.stand_by)
 
 
 def test_no_moves_of_power_management_leaves_the_pass_to_drs():

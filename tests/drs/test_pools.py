@@ -63,6 +63,35 @@ def test_what_is_wrong_with_a_tree_is_told_at_once():
     ]
 
 
+def test_two_pools_of_one_name_are_told():
+    problems = pool_problems([Pool(name="p"), Pool(name="p")], [], 1.0)
+    assert [("pools", "two pools have one name")] == [(x.subject, x.message) for x in problems]
+
+
+def test_a_pool_below_a_loop_is_told_with_it():
+    tree = [Pool(name="p", parent="q"), Pool(name="q", parent="p"), Pool(name="low", parent="p")]
+    assert ["p", "q", "low"] == [x.subject for x in pool_problems(tree, [], 1.0)]
+
+
+def test_a_fixed_pool_takes_its_own_reservation_of_its_parent_and_no_more():
+    """The fixed pool holds 2 of the outer's 3, whatever its VM wants; the outer's VM reserves 1 or 2."""
+    pools = [
+        Pool(name="outer", reservation=3.0, expandable=False),
+        Pool(name="fixed", parent="outer", reservation=2.0, expandable=False),
+    ]
+    fits, not_so = (
+        [vm("a", "fixed", 9.0, reservation=1.0), vm("b", "outer", 9.0, reservation=held)]
+        for held in (1.0, 2.0)
+    )
+    assert () == pool_problems(pools, fits, 10.0)
+    assert ["outer"] == [x.subject for x in pool_problems(pools, not_so, 10.0)]
+
+
+def test_with_nothing_left_over_the_second_pass_gives_nothing():
+    vms = [vm("a", None, 6.0, size=9.0), vm("b", None, 6.0, size=9.0)]
+    assert {"a": 5.0, "b": 5.0} == divide_size(10.0, [Pool(name="empty")], vms)
+
+
 def test_a_fixed_reservation_does_not_borrow_and_an_expandable_one_does():
     """A VM that reserves 5 in a pool of 3: refused; expandable: 5 of the cluster's 10; not of its 4."""
     vms = [vm("a", "p", 5.0, reservation=5.0)]

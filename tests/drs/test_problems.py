@@ -1,11 +1,14 @@
 """Bad input is told all at once, as data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from drs import (
     Affinity,
     AntiAffinity,
+    DomainSpread,
     PlanStatus,
     Policy,
     ProblemKind,
@@ -90,6 +93,59 @@ def test_of_two_contradicting_rules_the_newer_is_disabled(rules):
     problems = build(rules=rules).problems()
     assert ["new"] == [p.subject for p in problems]
     assert not problems[0].fatal
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind", "says"),
+    [
+        (
+            VmHostAffinity(name="r", vms=("a",), hosts=("h0", "h9")),
+            ProblemKind.UNKNOWN_HOST,
+            "names unknown hosts: h9",
+        ),
+        (Affinity(name="r", vms=()), ProblemKind.RULE_EMPTY, "names no VM"),
+        (
+            DomainSpread(name="r", vms=("a",), domains={}, vms_per_domain_max=0),
+            ProblemKind.RULE_EMPTY,
+            "allows no VM in any domain",
+        ),
+    ],
+)
+def test_a_rule_that_cannot_be_applied_is_disabled_and_says_why(rule, kind, says):
+    (problem,) = build(rules=[rule]).problems()
+    assert (kind, False) == (problem.kind, problem.fatal)
+    assert f"rule r {says}; it is disabled" == problem.message
+
+
+def test_of_two_rules_with_one_name_the_newer_is_disabled():
+    rules = [AntiAffinity(name="r", vms=("a",)), Affinity(name="r", vms=("b",))]
+    (problem,) = build(rules=rules).problems()
+    assert ProblemKind.DUPLICATE_NAME is problem.kind
+
+
+def test_a_group_may_not_be_joined_through_others_that_is_kept_apart():
+    """a with b, b with c: then a and c are together, which are kept apart."""
+    three = Snapshot.build(["h0"], ["a", "b", "c"], [10, 10], [[1, 1]] * 3, [0] * 3)
+    rules = [
+        AntiAffinity(name="apart", vms=("a", "c")),
+        Affinity(name="first", vms=("a", "b")),
+        Affinity(name="second", vms=("b", "c")),
+    ]
+    assert ["second"] == [p.subject for p in replace(three, rules=tuple(rules)).problems()]
+
+
+def test_names_used_twice_are_fatal():
+    twice = Snapshot.build(["h0", "h0"], ["a", "a"], [10, 10], [[1, 1]] * 2, [0, 0])
+    assert ["host names used twice: h0", "VM names used twice: a"] == [
+        p.message for p in twice.problems()
+    ]
+
+
+def test_on_unequal_hosts_each_vm_is_held_against_each():
+    """a fits h1 by CPU and h0 by memory, and neither by both."""
+    assert {ProblemKind.NOTHING_FITS} == kinds(
+        build(capacity=[[10, 20], [20, 10]], demand=[[15, 15], [1, 1]])
+    )
 
 
 def test_a_should_gives_way_without_being_disabled():

@@ -67,6 +67,25 @@ def test_a_vm_is_placed_beside_its_running_partner():
     assert {"v1": "h1"} == placed.hosts
 
 
+def test_with_nobody_to_place_nothing_is_said():
+    placed = place(cluster(1, [1], [0]), Policy(), now=0.0, rng=rng())
+    assert ({}, ()) == (placed.hosts, placed.problems)
+
+
+def test_without_a_connected_host_every_waiting_vm_says_so():
+    dark = cluster(1, [1, 1], [None, None], host_states=[HostState.STANDBY])
+    placed = place(dark, Policy(), now=0.0, rng=rng())
+    assert {} == placed.hosts
+    assert ["v0", "v1"] == [
+        p.subject for p in placed.problems if p.message.endswith("no host is connected")
+    ]
+
+
+def test_nothing_is_placed_by_a_broken_policy():
+    placed = place(cluster(1, [1], [None]), Policy(stable_s=-1.0), now=0.0, rng=rng())
+    assert ({}, ["stable_s"]) == (placed.hosts, [p.subject for p in placed.problems])
+
+
 def test_an_incomplete_evacuation_names_what_blocks():
     states = [HostState.ENTERING_MAINTENANCE, HostState.CONNECTED]
     plan = recommend(cluster(2, [6, 6], [0, 1], host_states=states), Policy(), now=0.0, rng=rng())
@@ -112,6 +131,11 @@ def test_slots_tolerate_what_the_arithmetic_says():
 
 def test_without_slots_for_all_no_failure_is_tolerated_and_it_shows():
     assert slots([[2, 2]], [[2, 1]] * 2, slot_min=[0, 0]).failures_tolerated == -1
+
+
+def test_a_resource_that_nobody_reserves_limits_no_slot():
+    found = slots([[9, 9], [9, 9]], [[0, 0]] * 3, slot_min=[0, 0])
+    assert ([3, 3], 1) == (found.by_host.tolist(), found.failures_tolerated)
 
 
 def test_percentage_looks_at_each_resource():

@@ -1,5 +1,7 @@
 """THR-MMT: who leaves a full host, where it goes, which hosts are emptied."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from drs import HostState, Policy, Snapshot, StepBudget
@@ -62,6 +64,12 @@ def test_a_vm_that_is_ordered_twice_in_one_pass_moves_once():
     threshold = Threshold(power_w=np.array([PLAIN, PLAIN, THRIFTY]))
     assert [(1, 2), (1, 1), (3, 1)] == orders(snapshot, threshold)
     assert [0, 1, 1, 1] == thr_mmt(snapshot, threshold).after.tolist()
+
+
+def test_a_vm_on_its_way_counts_where_it_goes_and_is_sent_nowhere_else():
+    """h1 has 400 and gets 200 more: the 300 of h2 would put it above 800."""
+    snapshot = cluster([1, 0, 2], [400.0, 200.0, 300.0], [ON, ON, ON])
+    assert [1, 0, 2] == planned(replace(snapshot, in_flight=((1, 1),))).after.tolist()
 
 
 def test_as_a_pass_it_does_nothing_else():
