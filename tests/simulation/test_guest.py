@@ -57,6 +57,12 @@ def test_what_an_interrupted_send_left_is_dirty_still():
     assert 1_500 == memory.dirty_pages(now=2.0)
 
 
+def test_nothing_is_dirty_again_in_a_guest_that_does_not_write():
+    memory = guest(DirtyModel(working_set_bytes=5_000 * PAGE_BYTES))
+    memory.put_back(500)
+    assert 0 == memory.dirty_pages(now=1.0)
+
+
 def test_the_working_set_is_never_more_than_the_memory():
     model = DirtyModel(write_rate_bytes_per_second=1e12, working_set_bytes=1e12)
     assert PAGES == guest(model).dirty_pages(now=60.0)
@@ -66,6 +72,7 @@ def test_no_page_faults_that_is_not_missing_or_not_touched():
     assert 0 == demand_faults(0, SWEEP, 1.0)
     assert 0 == demand_faults(100, DirtyModel(), 1.0)
     assert 0 == demand_faults(100, SWEEP, 0.0)
+    assert 0 == demand_faults(100, DirtyModel(working_set_bytes=5_000 * PAGE_BYTES), 1.0)
 
 
 def test_faults_are_at_most_a_fifth_of_the_working_set():

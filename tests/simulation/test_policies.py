@@ -21,7 +21,7 @@ from cluster.simulation.policies import (
     with_policy,
 )
 from cluster.simulation.run import simulate
-from tests.simulation.scenarios import host, scenario, vm
+from tests.simulation.scenarios import host, migrate, scenario, vm
 
 EMPTY = Scenario(name="empty", duration_s=1.0)
 
@@ -103,6 +103,25 @@ def test_a_file_that_is_no_policy_is_named(tmp_path, text):
         read_policy(path)
 
 
+def test_values_are_written_as_toml_writes_them(tmp_path):
+    text = policy_toml({"power.enabled": False, "power.planner": "dvfs", "drs.interval_s": 60.0})
+    assert "enabled = false" in text
+    assert 'planner = "dvfs"' in text
+    assert "interval_s = 60.0" in text
+
+
+def test_a_policy_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(BadPolicy, match=r"none\.toml: no policy file"):
+        read_policy(tmp_path / "none.toml")
+
+
+def test_a_space_may_have_words_and_switches():
+    assert (
+        Choice(name="power.enabled", values=(True, False)),
+        Choice(name="power.planner", values=("dvfs", "thr-mmt")),
+    ) == read_space(["power.enabled=true,false", "planner=dvfs,thr-mmt"])
+
+
 def test_dominance_needs_one_better_and_none_worse():
     assert dominates((1, 1), (1, 2))
     assert not dominates((1, 1), (1, 1))
@@ -135,3 +154,19 @@ def test_objectives_are_figures_of_the_summary():
     run = simulate(scenario((host("esx-1"), host("esx-2")), [vm("a", on="esx-1")]))
     assert 0.0 == objective_value(run.summary, Objective.MIGRATIONS)
     assert run.summary.imbalance.mean == objective_value(run.summary, Objective.IMBALANCE)
+    assert 0.0 == objective_value(run.summary, Objective.UNMET)
+    assert 0.0 == objective_value(run.summary, Objective.SENT_BYTES)
+    assert 0.0 == objective_value(run.summary, Objective.DOWNTIME_S)
+    assert math.isnan(objective_value(run.summary, Objective.ENERGY_KWH))
+
+
+def test_the_downtime_of_a_policy_is_what_all_guests_together_stood_still():
+    made = scenario(
+        (host("esx-1"), host("esx-2")),
+        [vm("a", on="esx-1"), vm("b", on="esx-1")],
+        events=[migrate(5.0, "a", "esx-2"), migrate(9.0, "b", "esx-2")],
+    )
+    run = simulate(made)
+    downtimes_s = [row.downtime_s for row in run.migrations]
+    assert 2 == len(downtimes_s)
+    assert objective_value(run.summary, Objective.DOWNTIME_S) == pytest.approx(sum(downtimes_s))

@@ -129,6 +129,29 @@ def test_planetlab_first_fit_caps_a_vm_at_a_core():
     assert ["h-000", "h-000", "h-001", "h-001"] == [vm.host for vm in made.vms]
 
 
+def test_planetlab_hosts_have_memory_and_vms_stay_where_that_is_asked_for():
+    day = small_day([5, 0, 0, 5], [5, 5, 5, 0])
+    made = planetlab(
+        day, power=PowerSettings(), drs=DrsSettings(), placed=False, departures=False, memory=True
+    )
+    assert {4096} == {one.memory_mib for one in made.hosts}
+    assert ((), {None}) == (made.events, {one.host for one in made.vms})
+
+
+def test_a_day_is_read_as_it_was_saved(tmp_path):
+    path = tmp_path / "day.npz"
+    np.savez(path, cpu_percent=small_day([5, 100], [0, 7]))
+    assert [[5, 100], [0, 7]] == read_day(path).tolist()
+
+
+@pytest.mark.parametrize("table", [[1, 2], [[1, 101]], [[-1, 2]], np.zeros((0, 2))])
+def test_a_table_that_is_no_percent_of_anything_is_refused(tmp_path, table):
+    path = tmp_path / "day.npz"
+    np.savez(path, cpu_percent=np.array(table))
+    with pytest.raises(ValueError, match="not a table of 0 to 100 %"):
+        read_day(path)
+
+
 def test_a_file_that_is_no_day_is_named(tmp_path):
     path = tmp_path / "day.npz"
     np.savez(path, other=np.zeros(3))
