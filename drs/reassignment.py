@@ -120,7 +120,7 @@ def read(model: Path, assignment: Path) -> Reassignment:
         sites_min[s], count = take(2)
         needs.append(tuple(take(int(count)).tolist()))
     processes = int(take(1)[0])
-    columns = take(processes * (2 + resources)).reshape(processes, -1)
+    columns = take(processes * (2 + resources)).reshape(processes, 2 + resources)
     pairs = take(4 * int(take(1)[0])).reshape(-1, 4)
     weights = take(3)
     if at != numbers.size:

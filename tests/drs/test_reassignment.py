@@ -100,6 +100,23 @@ def test_the_search_finds_the_best_of_all_assignments(checker, example):
     assert best == cost
 
 
+def test_nothing_to_assign_costs_nothing(tmp_path):
+    text = EXAMPLE.replace("3\n0 12 10 1000\n0 10 20 100\n1 6 200 1\n", "0\n")
+    (tmp_path / "m").write_text(text)
+    (tmp_path / "a").write_text("")
+    at, cost = solve(read(tmp_path / "m", tmp_path / "a"), seconds=0.01, seed=1)
+    assert ([], 0.0) == (at.tolist(), cost)
+
+
+def test_two_searches_side_by_side_tell_how_far_they_are(example):
+    told = []
+    _, cost = solve(
+        example, seconds=0.05, seed=1, workers=2, progress=lambda *seen: told.append(seen)
+    )
+    assert told
+    assert all(0.0 <= part <= 1.0 and best >= cost for part, best in told)
+
+
 def test_files_that_are_cut_or_go_on_are_refused(tmp_path):
     for name, model, assignment in (
         ("ends early", EXAMPLE[:-4], INITIAL),
