@@ -135,6 +135,21 @@ def test_binned_zipf_is_within_half_a_percent_of_the_sum(exponent, seconds):
     assert float(distinct_pages(model, seconds)) == pytest.approx(exact, rel=0.005)
 
 
+def test_a_small_zipf_working_set_is_the_exact_sum():
+    """Two pages with chances 2/3 and 1/3, three writes: 1 - e^-2 and 1 - e^-1."""
+    model = DirtyModel(
+        pattern=DirtyPattern.ZIPF,
+        write_rate_bytes_per_second=3 * PAGE_BYTES,
+        working_set_bytes=2 * PAGE_BYTES,
+    )
+    expected = (1 - math.exp(-2)) + (1 - math.exp(-1))
+    assert pytest.approx(expected) == float(distinct_pages(model, 1.0))
+
+
+def test_without_a_working_set_nothing_is_dirty():
+    assert 0.0 == float(distinct_pages(DirtyModel(write_rate_bytes_per_second=1e6), 9.0))
+
+
 def test_expected_downtime_is_overhead_and_wire_time():
     """100 pages at 40.96 MB/s take 10 ms; with 5 ms of overhead 15 ms."""
     assert expected_downtime_s(100, 40.96e6, 0.005) == pytest.approx(0.015)

@@ -87,6 +87,11 @@ def test_a_vm_under_a_rule_keeps_its_host_on():
     assert 0 == plan.after[0]
 
 
+def test_at_most_three_hosts_stand_by_in_a_pass():
+    plan = packed(cluster([0, 1, 2, 3, 4], [10.0] * 5, [ON] * 5))
+    assert 3 == len(plan.stand_by)
+
+
 def test_so_many_hosts_stay_on_as_are_asked_for():
     plan = packed(cluster([0, 1], [1.0, 1.0], [ON, ON]), hosts_on_min=2)
     assert () == plan.stand_by

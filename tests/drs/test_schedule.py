@@ -77,6 +77,37 @@ def test_limits_hold(limit):
     assert () == legal(snapshot, made, concurrent_per_host_max=limit, concurrent_max=limit)
 
 
+def test_with_one_migration_a_host_none_sends_while_it_receives():
+    """v0 goes where v1 comes from: there is room, but each host has one migration at a time."""
+    snapshot = Snapshot.build(["h0", "h1", "h2"], ["v0", "v1"], [10, 10], [[1, 1]] * 2, [0, 1])
+    first, second = order(snapshot, [1, 2], Policy(concurrent_per_host_max=1)).actions
+    assert first.end_s <= second.start_s
+    both = order(snapshot, [1, 2], Policy(concurrent_per_host_max=2)).actions
+    assert [0.0, 0.0] == [a.start_s for a in both]
+
+
+def test_with_one_migration_in_the_cluster_strangers_wait_too():
+    snapshot = Snapshot.build(
+        ["h0", "h1", "h2", "h3"], ["v0", "v1"], [10, 10], [[1, 1]] * 2, [0, 1]
+    )
+    first, second = order(snapshot, [2, 3], Policy(concurrent_max=1)).actions
+    assert first.end_s <= second.start_s
+
+
+def test_where_a_vm_in_flight_has_not_left_its_group_does_not_come():
+    rules = [AntiAffinity(name="apart", vms=("v0", "v1"))]
+    snapshot = Snapshot.build(
+        ["h0", "h1", "h2"],
+        ["v0", "v1"],
+        [10, 10],
+        [[1, 1]] * 2,
+        [0, 1],
+        rules=rules,
+        in_flight=[("v0", "h2")],
+    )
+    assert (1,) == order(snapshot, [2, 0]).blocked
+
+
 def test_independent_migrations_reach_the_bound():
     """Four hosts each send two equal VMs to a host of their own: the bound is two durations."""
     snapshot = Snapshot.build(
