@@ -119,11 +119,6 @@ class Licensing:
         self._needs[host] = needed
         self._ticked.setdefault(host, [])
 
-    def forget(self, host: str) -> None:
-        """A host has left: what it was licensed for is free."""
-        self._needs.pop(host, None)
-        self._ticked.pop(host, None)
-
     def ticked(self, host: str) -> tuple[Feature, ...]:
         """Return what a host has been given, whether there are licences for it now or not."""
         return tuple(self._ticked[host])
