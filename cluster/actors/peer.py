@@ -22,6 +22,8 @@ from cluster.memory.transfer import Batch
 
 _CONNECT_S_MAX = 5.0
 _READ_BYTES = 1 << 20
+# Keys that nobody has shown yet; a client may ask for one and go away.
+_EXPECTED_MAX = 1024
 
 Serve = Callable[[str, bytes], Awaitable[bytes]]
 """Does what a frame of that kind says and returns the answer; so is what it raises."""
@@ -100,10 +102,14 @@ class PeerDoor:
     def expect(self, whose: str, serve: Serve) -> PeerAddress:
         """Let a migration's source, or a host, in; hand what it says to `serve`, frame after frame.
 
-        A key is good once, and only the latest for the same name is.
+        A key is good once, and only the latest for the same name is. Of very many that nobody has
+        shown the oldest are good no more.
         """
         key = secrets.token_hex(16)
+        self._expected.pop(whose, None)
         self._expected[whose] = (key, serve)
+        while len(self._expected) > _EXPECTED_MAX:
+            del self._expected[next(iter(self._expected))]
         return PeerAddress(host=self._host, port=self._port, key=key)
 
     def forget(self, whose: str) -> None:

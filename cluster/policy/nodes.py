@@ -39,8 +39,9 @@ def plan_hosts(
 ) -> HostPlan:
     """Lay hosts over nodes so that each node holds the VMs that start on its hosts.
 
-    Each host keeps so many VM processes standing by. The hosts that need most are placed first. VMs that DRS places are checked against the
-    sum of what is left, because where they go is not known yet.
+    Each host keeps so many VM processes standing by. The hosts that need most are placed first.
+    VMs that DRS places are checked against the sum of what is left, because where they go is not
+    known yet.
     """
     each = HOST_PROCESS_BYTES + standby_processes * VM_PROCESS_BYTES
     needs = {host.name: each for host in hosts}

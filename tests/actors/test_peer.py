@@ -53,6 +53,19 @@ def test_what_cannot_be_done_is_answered_with_the_error():
     assert [("bad", None), ("good", 1)] == spoken(talk)
 
 
+def test_of_too_many_keys_that_nobody_shows_the_oldest_open_nothing(monkeypatch):
+    monkeypatch.setattr(peer, "_EXPECTED_MAX", 2)
+
+    async def talk(door, address):
+        later = [door.expect(f"m{number}", None) for number in (2, 3)]
+        link = await connect(address)
+        with pytest.raises(VmGone):
+            await link.ask("late", pickle.dumps(1))
+        assert later[1].key in [key for key, _ in door._expected.values()]
+
+    assert [] == spoken(talk)
+
+
 @pytest.mark.parametrize("which", ["wrong", "used", "forgotten", "replaced"])
 def test_nobody_is_heard_without_a_key_that_is_still_good(which):
     async def talk(door, address):
