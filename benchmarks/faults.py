@@ -6,6 +6,7 @@ seeds after the last ones. Each failure names the command that replays it.
     python benchmarks/faults.py --simulated 1000000 --resume
     python benchmarks/faults.py --live 100 --resume
     python benchmarks/faults.py --live 1 --first 22   # that seed again
+    python benchmarks/faults.py --live 100 --quick     # one of each kind that spares processes
     python benchmarks/faults.py --table            # write the table anew from the results
     python benchmarks/faults.py --quick --json
 """
@@ -123,11 +124,11 @@ def main() -> int:
     if simulated:
         simulate(results, simulated, options.jobs, path)
     if options.live:
-        from live_faults import inject_live
+        from live_faults import ONE_OF_EACH, inject_live
 
-        if options.first is not None:
-            results["next_live_seed"] = options.first
-        inject_live(results, options.live, lambda: save(results, path))
+        first = results["next_live_seed"] if options.first is None else options.first
+        seeds = ONE_OF_EACH[: options.live] if options.quick else range(first, first + options.live)
+        inject_live(results, seeds, lambda: save(results, path))
     for text in results["violations"]:
         print(text)
     wrong = len(results["violations"])

@@ -1,5 +1,6 @@
 """Starts, stops and watches over pager processes; the host's side of `cluster.memory.pager`."""
 
+import atexit
 import json
 import os
 import secrets
@@ -86,6 +87,7 @@ class _Nursery:
             )
             theirs.close()
             self._line = ours
+            atexit.register(self.end)
         return self._line
 
     def _close(self) -> None:
