@@ -233,7 +233,7 @@ def _parquet(path: Path) -> dict[str, Values]:
             if sum(group.total_byte_size for group in groups) > TRACE_BYTES_MAX:
                 raise _too_large(path)
             table = file.read()
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # of a column's name that is no text
         raise TraceError(f"{path.name} is no Parquet: {error}", "a Parquet file") from error
     return {
         name: np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)

@@ -163,3 +163,10 @@ def test_an_empty_column_of_an_npz_is_refused(tmp_path):
 def test_an_array_of_an_npz_that_is_no_table_is_left_out(tmp_path):
     np.savez(tmp_path / "t.npz", cube=np.zeros((2, 2, 2)), scale=np.array(3.0), b=np.array([1.0]))
     assert ["b"] == list(read_trace(tmp_path / "t.npz").series)
+
+
+def test_a_parquet_whose_column_has_a_name_that_is_no_text_is_no_trace(tmp_path):
+    path = _write_parquet(tmp_path / "t.parquet", {"aaaaaaaa": [1.0, 2.0, 3.0]})
+    path.write_bytes(path.read_bytes().replace(b"aaaaaaaa", b"\xf4aaaaaaa"))
+    with pytest.raises(TraceError, match="no Parquet"):
+        read_trace(path)
