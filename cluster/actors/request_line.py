@@ -40,7 +40,7 @@ class RequestLine:
         self._link: VmLink | None = None
         self._opening: asyncio.Task[None] | None = None
         self._useless = False
-        # The place that the VM has told: a handle is sent once on a socket, it costs a millisecond.
+        # The place that the VM has told: once on a socket, for a handle must be taken over each time.
         self._told: Handle = None
 
     def open(self) -> None:

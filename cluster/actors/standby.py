@@ -1,7 +1,7 @@
 """VM processes that stand by: started before anybody needs them, so that a VM that comes waits for none.
 
-A process of Python with Ray takes a second of a core to start, which is most of what moving a
-small VM takes, and several that start at once keep both cores from carrying pages.
+To start a process of Python with Ray takes most of what moving a small VM takes (`--standby 0` of
+benchmarks/line_rate.py), and several that start at once keep the cores from carrying pages.
 """
 
 import asyncio
@@ -23,6 +23,8 @@ _QUIET_S = 1.0
 _LOOK_S = 0.25
 # After a process that did not start, or that somebody has ended.
 _AGAIN_S = 10.0
+# Started at Ray's lowest priority, on a busy machine it takes its time; then it is given up.
+_START_S_MAX = 300.0
 
 
 class StandbyProcesses:
@@ -82,8 +84,10 @@ class StandbyProcesses:
         # Before it is up: who needs one meanwhile waits less for this one than for another.
         self._waiting[number] = handle
         try:
-            await handle.process.remote()
-        except RayError:
+            await asyncio.wait_for(handle.process.remote(), _START_S_MAX)
+        except (RayError, TimeoutError):
+            if number in self._waiting:
+                ray.kill(handle, no_restart=True)
             self._lost(number)
             return
         if number in self._waiting:

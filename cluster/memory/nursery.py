@@ -1,8 +1,8 @@
 """The nursery: a process that has all of a pager imported, and forks one for each request.
 
-To start Python anew for a pager and a page server takes a tenth of a second of a core for each
-migration; a fork takes a millisecond. This process has one thread and nothing open, so that a
-fork of it is safe, which a fork of a host would not be. It ends when its host hangs up; what
+A migration that may flip needs two such processes, and to start Python anew for each of them costs
+more than all that they do. This process has one thread and nothing open, so that a fork of it is
+safe, which a fork of a host would not be. It ends when its host hangs up; what
 it has forked hangs on sockets of its own and lives on.
 
     python -m cluster.memory.nursery FD
