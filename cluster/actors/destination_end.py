@@ -70,6 +70,8 @@ class DestinationEnd:
         self._fetched_seen = 0
         self._here_s = 0.0
         self._settling: asyncio.Task[None] | None = None
+        # All pages are here, or nobody brings them any more.
+        self._come = asyncio.Event()
         self._pulling: asyncio.Task[None] | None = None
         # Threads that are storing a batch; cancelling an attempt does not end them.
         self._installing = 0
@@ -155,9 +157,14 @@ class DestinationEnd:
     async def settled(self) -> None:
         """Return when the VM runs without a pager, its writes tracked: it may leave again then.
 
+        Of a VM whose memory still follows not before that has come, or is given up: its tracker is
+        armed after that, which forgets what was written before.
+
         Raises:
             OSError: If the writes of a VM that has not ended cannot be tracked.
         """
+        if self._flipped and self.vm.power is Power.RUNNING:
+            await self._come.wait()
         failed = self._settling
         if failed is not None and failed.done() and failed.exception() is not None:
             self._settling = None
@@ -240,6 +247,7 @@ class DestinationEnd:
         late = self._late
         if late is not None and self._settling is None:
             self._settling = asyncio.create_task(self._settle(late, sweep))
+            self._come.set()
 
     async def _settle(self, late: LateMemory, sweep: "asyncio.Future[None] | None") -> None:
         if sweep is None:
@@ -306,5 +314,6 @@ class DestinationEnd:
 
     def close(self) -> None:
         """Free what only the migration needed; safe to call twice."""
+        self._come.set()
         if self._late is not None:
             self._late.close()

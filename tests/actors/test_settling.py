@@ -3,10 +3,12 @@
 import asyncio
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from cluster.actors.destination_end import DestinationEnd
 from cluster.actors.local_vm import Power
+from cluster.actors.peer import Switchover
 from cluster.memory.guest_memory import NO_MEMORY
 from cluster.memory.hashes import Hashes
 from cluster.memory.pager import Served
@@ -64,3 +66,59 @@ def test_a_vm_that_has_ended_has_nothing_left_to_settle():
 
 def test_a_settling_that_failed_is_said_and_tried_again():
     settled(Power.RUNNING, fails=1, times=2)
+
+
+class Coming(Late):
+    """Memory that follows a VM which runs already; all of it is here when somebody asks."""
+
+    def __init__(self):
+        super().__init__(fails=0)
+        self.swept = False
+
+    def expect_more(self, missing):
+        pass
+
+    def left(self):
+        return 0
+
+    def sweep(self):
+        self.swept = True
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("how", ["it has come", "it is given up"])
+def test_a_vm_that_runs_while_its_memory_follows_is_not_settled_before_that_has_ended(how):
+    """Its source has died: nothing but the rescue knows when the last page is here."""
+
+    async def follow():
+        late = Coming()
+        vm = SimpleNamespace(memory=NO_MEMORY, power=Power.RUNNING)
+        vm.resume = vm.restore = lambda *_: asyncio.sleep(0)
+        vm.control = SimpleNamespace(put=lambda *_: None)
+        end = DestinationEnd(
+            "m1",
+            vm,
+            None,
+            SerialLink(rate_bytes_per_second=None),
+            asyncio.Semaphore(1),
+            late,
+            round_batch_bytes=0,
+            ahead_bytes=0,
+            hashed=False,
+        )
+        await end.finish(Switchover(state=b"", missing=np.arange(3)))
+        await end.resume()
+        leaving = asyncio.create_task(end.settled())
+        await asyncio.sleep(0.05)  # as long as it likes: nothing may end this wait
+        assert not leaving.done()
+        if how == "it has come":
+            assert await end.rescue() == 0
+        else:
+            vm.power = Power.OFF
+            end.close()
+        await asyncio.wait_for(leaving, 30)
+        assert late.swept is (how == "it has come")
+
+    asyncio.run(follow())
